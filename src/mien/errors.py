@@ -1,0 +1,44 @@
+"""The exceptions that mien raises, and nothing else.
+
+    MienError                 catch this to catch all; the command line prints it in one line and exits 2
+    ├── InputError            the file or argument given is not usable
+    │   └── MediaError        it cannot be opened or decoded
+    ├── CheckpointError       weights and code do not fit, or the checksum is wrong
+    ├── DatasetError          a corpus is missing, incomplete, or leaks between splits
+    ├── MetricError           a number was asked for that the data cannot give
+    └── MissingExtraError     an optional part is not installed; the message is the pip command
+
+Every message says what was given, what was expected and what to do, in one line.
+"""
+
+
+class MienError(Exception):
+    """What every error of this package is."""
+
+
+class InputError(MienError):
+    """The file or argument given is not usable."""
+
+
+class MediaError(InputError):
+    """The file cannot be opened or decoded."""
+
+
+class CheckpointError(MienError):
+    """Weights and code do not fit, or the checksum is wrong."""
+
+
+class DatasetError(MienError):
+    """A corpus is missing, incomplete, or leaks between splits."""
+
+
+class MetricError(MienError):
+    """A number was asked for that the data cannot give."""
+
+
+class MissingExtraError(MienError):
+    """An optional part is not installed."""
+
+    def __init__(self, wanted_by: str, extra: str) -> None:
+        super().__init__(f"{wanted_by} needs the extra [{extra}]: run  pip install 'mien[{extra}]'")
+        self.extra = extra
