@@ -1,0 +1,1 @@
+"""The networks: attention, face and speech encoders, fusion, the whole network, checkpoints. Needs torch."""

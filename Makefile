@@ -1,0 +1,66 @@
+# `make demo` needs only Python 3.11 or newer. `make check` is what CI runs.
+# .venv is the installation of a user: the wheel, [plot], no torch. .venv-dev is for developers.
+# PYTHON=... chooses another interpreter, PYTEST_ARGS=... what the tests run with.
+
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo $$name && break; done)
+endif
+PYTEST_ARGS ?= -n auto
+TORCH := $(shell grep '^torch==' constraints.txt)
+SOURCES := $(shell find src -type f -not -name '*.pyc')
+DEV := .venv-dev/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types layers tests clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.installed ## install mien as a user would, and analyze a clip with it
+	.venv/bin/mien analyze examples/demo.mp4 --out demo-report
+	@echo "The report lies in $(CURDIR)/demo-report"
+
+test: .venv-dev/.installed ## the quick tests
+	$(DEV)/python -m pytest $(PYTEST_ARGS) -m 'not slow'
+
+check: lint types layers tests ## format, lint, types, layers, every test, every example in a docstring
+
+lint: .venv-dev/.installed ## format and lint, nothing is changed
+	$(DEV)/ruff format --check .
+	$(DEV)/ruff check .
+
+types: .venv-dev/.installed ## mypy --strict
+	$(DEV)/mypy
+
+layers: .venv-dev/.installed ## who may import whom
+	$(DEV)/lint-imports
+
+tests: .venv-dev/.installed ## every test, the slow ones too
+	$(DEV)/python -m pytest $(PYTEST_ARGS)
+
+format: .venv-dev/.installed ## format the code and mend what ruff can
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+clean: ## remove both environments and everything that was made
+	rm -rf .venv .venv-dev demo-report dist .coverage .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache
+
+.venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
+	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --constraint constraints.txt '.[plot]'
+	@touch $@
+
+.venv-dev/.installed: pyproject.toml constraints.txt | python
+	test -x .venv-dev/bin/pip || $(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/pip install --quiet $(TORCH)
+	PIP_CONSTRAINT=constraints.txt .venv-dev/bin/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "mien needs Python 3.11 or newer with venv: install it, or name it with PYTHON=..." >&2; exit 1; }

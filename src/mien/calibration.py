@@ -1,0 +1,193 @@
+"""Probabilities and labels in; how far confidence may be believed, and the temperature that mends it, out.
+
+Conventions: labels are names, `classes` gives the order of the columns of probabilities and logits, and a
+row whose label is None never enters, whatever its probabilities are. Confidence is the largest probability
+of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import MetricError
+from mien.expressions import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float64, Int64
+
+TEMPERATURES = (0.01, 100.0)
+"""Between these a temperature is looked for; data that ask for less or more get the nearer bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Rows of similar confidence, and how often they are right."""
+
+    low: float
+    """Smallest confidence in the bin."""
+    high: float
+    """Largest confidence in the bin."""
+    confidence: float
+    """Mean confidence."""
+    accuracy: float
+    """Share of rows whose most probable class is the label."""
+    count: int
+
+
+def reliability(
+    probs: Float[np.ndarray, "rows classes"],
+    labels: Sequence[str | None],
+    classes: tuple[str, ...],
+    n_bins: int = 15,
+    equal_count: bool = True,
+) -> tuple[ReliabilityBin, ...]:
+    """Bins of rows by rising confidence, the largest probability of a row; empty bins are left out.
+
+    Args:
+        probs: Rows that sum to 1.
+        labels: Names; None where a row has no label.
+        classes: Names, in the order of the columns of `probs`.
+        n_bins: The most bins there may be. Rows of equal confidence are never parted, so there can be fewer.
+        equal_count: Bins of as nearly equal numbers of rows as can be; otherwise of equal width in [0, 1].
+
+    Raises:
+        MetricError: There is no labelled row, shapes differ, a name is unknown, or a probability is not one.
+    """
+    targets, kept = labelled(labels, classes)
+    if len(probs) != len(kept):
+        raise MetricError(f"{len(probs)} rows of probabilities for {len(kept)} labels; expected one for each")
+    chances = _distributions(probs[kept], classes)
+    confidence = chances.max(axis=1)
+    right = chances.argmax(axis=1) == targets
+    if equal_count:
+        starts = np.sort(confidence)[np.arange(1, n_bins) * len(confidence) // n_bins]
+    else:
+        starts = np.arange(1, n_bins) / n_bins
+    of_row = np.searchsorted(np.unique(starts), confidence, side="right")
+    return tuple(
+        ReliabilityBin(
+            low=float(confidence[inside].min()),
+            high=float(confidence[inside].max()),
+            confidence=float(confidence[inside].mean()),
+            accuracy=float(right[inside].mean()),
+            count=int(inside.sum()),
+        )
+        for inside in (of_row == one for one in np.unique(of_row))
+    )
+
+
+def ece(
+    probs: Float[np.ndarray, "rows classes"],
+    labels: Sequence[str | None],
+    classes: tuple[str, ...],
+    n_bins: int = 15,
+    equal_count: bool = True,
+) -> float:
+    """Expected calibration error: how far confidence lies from accuracy, on average over rows, 0 to 1.
+
+    Arguments and errors are those of `reliability`.
+
+    >>> ece(np.array([[0.8, 0.2], [0.7, 0.3]]), ["Anger", "Fear"], ("Anger", "Fear"), n_bins=1)
+    0.25
+    """
+    return expected_gap(reliability(probs, labels, classes, n_bins, equal_count))
+
+
+def fit_temperature(
+    logits: Float[np.ndarray, "rows classes"],
+    targets: Float[np.ndarray, "rows classes"] | Sequence[str | None],
+    classes: tuple[str, ...] = EXPRESSIONS,
+) -> float:
+    """The temperature T at which softmax(logits / T) has the least negative log-likelihood.
+
+    The loss is convex in 1 / T, so its slope is bisected; the result lies within `TEMPERATURES`.
+
+    Args:
+        logits: Or log-probabilities; finite.
+        targets: A distribution for each row, or its label's name (None: the row does not enter).
+        classes: Names, in the order of the columns.
+
+    Raises:
+        MetricError: There is no row, shapes differ, a name is unknown, a logit is not finite, or a target
+            is no distribution.
+    """
+    if isinstance(targets, np.ndarray) and targets.ndim == 2:
+        wanted, kept = _distributions(targets, classes), np.ones(len(targets), dtype=np.bool_)
+    else:
+        names: Sequence[str | None] = targets  # type: ignore[assignment]  # an array of names is a sequence too
+        positions, kept = labelled(names, classes)
+        wanted = np.eye(len(classes))[positions]
+    if logits.shape != (len(kept), len(classes)):
+        raise MetricError(
+            f"logits are {logits.shape}; expected {(len(kept), len(classes))} to match the targets"
+        )
+    scores = np.asarray(logits[kept], dtype=np.float64)
+    if not np.isfinite(scores).all():
+        raise MetricError("a logit is NaN or infinite; expected finite numbers")
+    scores = scores - scores.max(axis=1, keepdims=True)
+    observed = (wanted * scores).sum(axis=1)
+
+    def slope(sharpness: float) -> float:
+        weights = np.exp(sharpness * scores)
+        return float(((weights * scores).sum(axis=1) / weights.sum(axis=1) - observed).mean())
+
+    low, high = np.log(1 / TEMPERATURES[1]), np.log(1 / TEMPERATURES[0])
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(float(np.exp(middle))) > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))
+
+
+def labelled(
+    labels: Sequence[str | None], classes: tuple[str, ...]
+) -> tuple[Int64[np.ndarray, " kept"], Bool[np.ndarray, " rows"]]:
+    """Where the labels of the labelled rows stand in `classes`, and which rows those are.
+
+    Raises:
+        MetricError: There is no labelled row, or a name is unknown.
+    """
+    positions = positions_of(labels, classes)
+    kept = positions >= 0
+    if not kept.any():
+        raise MetricError(f"none of {len(labels)} rows has a label; expected at least one")
+    return positions[kept], kept
+
+
+def positions_of(names: Sequence[str | None], classes: tuple[str, ...]) -> Int64[np.ndarray, " rows"]:
+    """Where each name stands in `classes`; -1 for None.
+
+    Raises:
+        MetricError: A name is unknown.
+    """
+    stands: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
+    stands[None] = -1
+    try:
+        return np.fromiter((stands[name] for name in names), dtype=np.int64, count=len(names))
+    except KeyError as error:
+        raise MetricError(
+            f"{error.args[0]!r} is not a class; expected one of {', '.join(classes)}, or None for no label"
+        ) from None
+
+
+def expected_gap(bins: tuple[ReliabilityBin, ...]) -> float:
+    """Mean distance of confidence from accuracy, each bin weighted by its rows."""
+    n_rows = sum(one.count for one in bins)
+    return sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / n_rows
+
+
+def _distributions(
+    rows: Float[np.ndarray, "rows classes"], classes: tuple[str, ...]
+) -> Float64[np.ndarray, "rows classes"]:
+    """The rows in double precision, once they have been seen to be probabilities."""
+    if rows.ndim != 2 or rows.shape[1] != len(classes) or not len(rows):
+        raise MetricError(
+            f"probabilities are {rows.shape}; expected at least one row of {len(classes)} classes"
+        )
+    exact = np.asarray(rows, dtype=np.float64)
+    if not (exact >= 0).all() or not np.allclose(exact.sum(axis=1), 1.0, atol=1e-2):
+        raise MetricError("a row of probabilities holds NaN or a negative number, or does not sum to 1")
+    return exact

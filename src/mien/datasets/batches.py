@@ -1,0 +1,139 @@
+"""Stills and utterances in, training batches and held-out batches out.
+
+Every batch is a function of the configuration and the step alone: the training loop seeds torch's global
+generator before each step and all chance is drawn from there, so a resumed run draws the same batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from mien.datasets.augment import (
+    FaceAugmentation,
+    SpeechAugmentation,
+    mask_log_mel,
+    vary_faces,
+    vary_waveform,
+)
+from mien.expressions import EXPRESSIONS, position
+from mien.media import read_sound
+from mien.spans import COLUMNS_PER_SECOND
+from mien.speech import log_mel
+from mien.windows import clip_windows, cut_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from jaxtyping import Float, Float32
+    from torch import Tensor
+
+    from mien.datasets.corpus import Stills, Utterance
+
+
+class Batch(NamedTuple):
+    """What a network is given, and what it should say."""
+
+    inputs: tuple[Tensor, ...]
+    targets: Float[Tensor, "B E"]
+
+
+class HeldOut(NamedTuple):
+    """A batch that is scored: its rows belong to items, whose probabilities are the mean over their rows."""
+
+    inputs: tuple[Tensor, ...]
+    items: np.ndarray
+
+
+class FaceBatches:
+    """Batches of grey faces; drawn from `train`, scored on `choose`."""
+
+    def __init__(self, stills: Stills, augmentation: FaceAugmentation, size_px: int, balance: float) -> None:
+        train, choose = stills.part("train"), stills.part("choose")
+        self.augmentation, self.size_px = augmentation, size_px
+        self.images = torch.from_numpy(train.images).unsqueeze(1)
+        self.targets = torch.from_numpy(train.targets)
+        self.weights = draw_weights(train.labels, balance)
+        self.held_images = torch.from_numpy(choose.images).unsqueeze(1)
+        self.held_targets = choose.targets
+        self.held_labels = choose.labels
+        self.n_train = len(train.labels)
+
+    def draw(self, batch_size: int) -> Batch:
+        """A batch of varied training faces."""
+        rows = torch.multinomial(self.weights, batch_size, replacement=True)
+        faces = vary_faces(self.images[rows].float() / 255, self.size_px, self.augmentation)
+        return Batch((faces,), self.targets[rows])
+
+    def held_out(self, batch_size: int = 256) -> Iterator[HeldOut]:
+        """The faces of `choose`, as they are."""
+        for start in range(0, len(self.held_labels), batch_size):
+            faces = self.held_images[start : start + batch_size].float() / 255
+            yield HeldOut((faces,), np.arange(start, start + len(faces)))
+
+
+class SpeechBatches:
+    """Batches of 3.2 s log-mel windows; drawn from `train`, scored on `choose` by whole utterance."""
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        augmentation: SpeechAugmentation,
+        balance: float,
+        hook: Callable[[str, int, int], None],
+    ) -> None:
+        train = [each for each in utterances if each.split == "train"]
+        choose = [each for each in utterances if each.split == "choose"]
+        self.augmentation = augmentation
+        self.waveforms = []
+        for done, each in enumerate(train):
+            self.waveforms.append(read_waveform(each))
+            hook("reading speech", done + 1, len(train))
+        self.targets = torch.eye(len(EXPRESSIONS))[[position(each.label) for each in train]]
+        self.weights = draw_weights([each.label for each in train], balance)
+        self.held_mels = [log_mel(read_waveform(each)) for each in choose]
+        self.held_labels = tuple(each.label for each in choose)
+        self.held_targets = np.eye(len(EXPRESSIONS), dtype=np.float32)[
+            [position(label) for label in self.held_labels]
+        ]
+        columns = np.concatenate([log_mel(waveform) for waveform in self.waveforms], axis=1)
+        self.mel_mean, self.mel_std = float(columns.mean()), float(columns.std())
+        self.n_train = len(train)
+
+    def draw(self, batch_size: int) -> Batch:
+        """A batch of windows from varied training utterances."""
+        rows = torch.multinomial(self.weights, batch_size, replacement=True)
+        windows, masks = [], []
+        for row in rows.tolist():
+            mel = log_mel(vary_waveform(self.waveforms[row], self.augmentation))
+            n_columns = round(self.augmentation.crop * COLUMNS_PER_SECOND)
+            spare = mel.shape[1] - n_columns
+            low, high = min(spare, 0) - n_columns // 8, max(spare, 0) + n_columns // 8
+            window, mask = cut_window(mel, int(torch.randint(low, high + 1, ())), n_columns)
+            windows.append(window)
+            masks.append(mask)
+        mels, column_mask = torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))
+        return Batch((mask_log_mel(mels, self.mel_mean, self.augmentation), column_mask), self.targets[rows])
+
+    def held_out(self) -> Iterator[HeldOut]:
+        """The utterances of `choose`, one batch of windows each."""
+        for item, mel in enumerate(self.held_mels):
+            windows, masks = zip(*(cut_window(mel, start) for start in clip_windows(mel.shape[1])), strict=True)
+            yield HeldOut(
+                (torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))),
+                np.full(len(windows), item),
+            )
+
+
+def read_waveform(utterance: Utterance) -> Float32[np.ndarray, "samples"]:
+    """The whole sound of an utterance, 16 kHz mono."""
+    return np.concatenate([np.zeros(0, np.float32), *read_sound(utterance.path)])
+
+
+def draw_weights(labels: Sequence[str], balance: float) -> Float[Tensor, "rows"]:
+    """Chance of each row: its label's frequency to the power of -`balance`."""
+    counts = np.array([labels.count(name) for name in EXPRESSIONS])
+    rarity = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
+    return torch.from_numpy(rarity[[position(label) for label in labels]])

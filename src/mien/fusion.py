@@ -1,0 +1,163 @@
+"""Probabilities of the voice and of the face in, fused probabilities out: the proportion rule of Eq. 4.
+
+    P = (m·a·P_a + n·v·P_v) / (m·a + n·v)
+
+m multiplies the voice (audio) and n the face (video); a and v say whether each is there, which is our
+addition to the paper. The network's torch module is tested equal to what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import gcd, inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+RATIOS: tuple[tuple[int, int], ...] = tuple(
+    sorted(
+        ((m, n) for m in range(1, 6) for n in range(1, 6) if gcd(m, n) == 1),
+        key=lambda ratio: ratio[0] / ratio[1],
+    )
+)
+"""The 19 distinct ratios m:n that the paper's {1..5}² holds, in lowest terms, from least voice to most."""
+
+
+def proportion(
+    voice: Float[np.ndarray, "*rows classes"],
+    face: Float[np.ndarray, "*rows classes"],
+    *,
+    voice_weight: float = 1.0,
+    face_weight: float = 1.0,
+    voice_present: Bool[np.ndarray, "*rows"] | None = None,
+    face_present: Bool[np.ndarray, "*rows"] | None = None,
+) -> Float[np.ndarray, "*rows classes"]:
+    """Fused probabilities by Eq. 4; where one modality is missing they are the other's, bit for bit.
+
+    Args:
+        voice: P_a; rows where no voice is present may hold anything.
+        face: P_v; rows where no face is present may hold anything.
+        voice_weight: m. A modality of weight 0 counts only where the other one is missing.
+        face_weight: n.
+        voice_present: a; None means everywhere.
+        face_present: v; None means everywhere. Rows with neither come back as NaN.
+
+    Raises:
+        InputError: Shapes differ, a weight is negative or not finite, or both are 0.
+
+    >>> voice, face = np.array([0.9, 0.1]), np.array([0.3, 0.7])
+    >>> proportion(voice, face, voice_weight=1, face_weight=2).round(6).tolist()
+    [0.5, 0.5]
+    >>> proportion(voice, face, voice_present=np.array(False)).tolist()
+    [0.3, 0.7]
+    """
+    check_weights(voice_weight, face_weight)
+    if voice.shape != face.shape:
+        raise InputError(
+            f"voice is {voice.shape} and face {face.shape}; expected one row of each for each other"
+        )
+    if voice_present is None and face_present is None:
+        return _weighted(voice, face, voice_weight, face_weight)
+    heard = _presence("voice_present", voice_present, voice.shape[:-1])
+    seen = _presence("face_present", face_present, face.shape[:-1])
+    both = heard & seen
+    fused = np.where(heard[..., np.newaxis], voice, face)
+    fused[both] = _weighted(voice[both], face[both], voice_weight, face_weight)
+    fused[~(heard | seen)] = np.nan
+    return fused
+
+
+def check_weights(voice_weight: float, face_weight: float) -> None:
+    """Nothing; passes only weights that Eq. 4 can divide by.
+
+    Raises:
+        InputError: A weight is negative or not finite, or both are 0.
+    """
+    for name, weight in (("voice_weight", voice_weight), ("face_weight", face_weight)):
+        if not 0 <= weight < inf:
+            raise InputError(f"{name} is {weight}; expected a finite number, 0 or more")
+    if voice_weight + face_weight == 0:
+        raise InputError("voice_weight and face_weight are both 0; expected one of them above 0")
+
+
+def choose_ratio(
+    voice_probs: Float[np.ndarray, "rows classes"],
+    face_probs: Float[np.ndarray, "rows classes"],
+    labels: Sequence[str | None],
+    score: Callable[[Sequence[str | None], Float[np.ndarray, "rows classes"]], float],
+    *,
+    voice_present: Bool[np.ndarray, "rows"] | None = None,
+    face_present: Bool[np.ndarray, "rows"] | None = None,
+) -> tuple[int, int]:
+    """The m:n of `RATIOS` whose fused probabilities score highest, as (m, n) in lowest terms.
+
+    Among equal scores the ratio closest to 1:1 wins, then the smallest m+n, then the one with less voice.
+
+    Args:
+        voice_probs: P_a of validation rows.
+        face_probs: P_v of the same rows.
+        labels: Handed on to `score`.
+        score: `score(labels, fused)`, higher is better; macro-F1 in this project.
+        voice_present: As in `proportion`.
+        face_present: As in `proportion`.
+
+    Raises:
+        InputError: Shapes differ, or a score is NaN.
+    """
+    scores: dict[tuple[int, int], float] = {}
+    for m, n in RATIOS:
+        fused = proportion(
+            voice_probs,
+            face_probs,
+            voice_weight=m,
+            face_weight=n,
+            voice_present=voice_present,
+            face_present=face_present,
+        )
+        scores[m, n] = score(labels, fused)
+        if scores[m, n] != scores[m, n]:
+            raise InputError(f"the score of ratio {m}:{n} is NaN; expected a number that can be compared")
+    return min(RATIOS, key=lambda ratio: (-scores[ratio], *_plainness(ratio)))
+
+
+def nearest_ratio(voice_share: float) -> tuple[int, int]:
+    """The m:n of `RATIOS` whose share of voice, m/(m+n), is nearest; ties as in `choose_ratio`.
+
+    Raises:
+        InputError: The share lies outside 0 to 1.
+
+    >>> nearest_ratio(0.35)
+    (1, 2)
+    """
+    if not 0 <= voice_share <= 1:
+        raise InputError(f"the share of voice is {voice_share}; expected 0 to 1, that is m/(m+n)")
+    return min(RATIOS, key=lambda ratio: (abs(ratio[0] / sum(ratio) - voice_share), *_plainness(ratio)))
+
+
+def _plainness(ratio: tuple[int, int]) -> tuple[float, int]:
+    return max(ratio) / min(ratio), sum(ratio)  # 1:1 first, then the smaller numbers
+
+
+def _weighted(
+    voice: Float[np.ndarray, "*rows classes"], face: Float[np.ndarray, "*rows classes"], m: float, n: float
+) -> Float[np.ndarray, "*rows classes"]:
+    if m == 0:
+        return np.array(face)  # not 0·P_a + n·P_v over n, which would round
+    if n == 0:
+        return np.array(voice)
+    return np.asarray((float(m) * voice + float(n) * face) / float(m + n))  # float keeps float32 what it is
+
+
+def _presence(
+    name: str, present: Bool[np.ndarray, "*rows"] | None, shape: tuple[int, ...]
+) -> Bool[np.ndarray, "*rows"]:
+    if present is None:
+        return np.ones(shape, dtype=np.bool_)
+    if present.shape != shape:
+        raise InputError(f"{name} is {present.shape}; expected {shape}, one value for each row")
+    return present.astype(np.bool_)

@@ -1,0 +1,97 @@
+"""Networks to files and back: safetensors with the model's own specification inside."""
+
+from __future__ import annotations
+
+import os
+import typing
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from mien.errors import CheckpointError
+from mien.models.face import FaceNet, FaceNetConfig
+from mien.models.speech import SpeechNet, SpeechNetConfig
+from mien.spec import KEY, ModelSpec, read_spec
+
+Config = TypeVar("Config")
+
+
+def build_network(spec: ModelSpec) -> FaceNet | SpeechNet:
+    """The untrained network that a specification describes."""
+    if spec.modality == "face":
+        return FaceNet(read_config(FaceNetConfig, spec.network), len(spec.expressions))
+    return SpeechNet(read_config(SpeechNetConfig, spec.network), len(spec.expressions))
+
+
+def save_network(network: FaceNet | SpeechNet, spec: ModelSpec, path: Path) -> None:
+    """Writes weights and specification as one safetensors file, whole or not at all."""
+    save_tensors(network.state_dict(), {KEY: spec.to_text()}, path)
+
+
+def load_network(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
+    """The network of a safetensors file, in evaluation mode and float32, and its specification.
+
+    Raises:
+        CheckpointError: The file is absent, damaged, or its weights do not fit its own specification.
+    """
+    tensors, metadata = load_tensors(path)
+    spec = read_spec(metadata.get(KEY), path.name)
+    network = build_network(spec)
+    wanted = network.state_dict()
+    misfits = sorted(
+        name
+        for name in wanted.keys() | tensors.keys()
+        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape
+    )
+    if misfits:
+        raise CheckpointError(
+            f"{path.name}: {len(misfits)} weights do not fit the network it describes, first {misfits[0]!r}"
+        )
+    network.load_state_dict(tensors)
+    return network.float().eval(), spec
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
+    """Writes named tensors and text beside `path` and renames, so that a file is whole or absent."""
+    aside = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+    os.replace(aside, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Named tensors and text of a safetensors file.
+
+    Raises:
+        CheckpointError: The file is absent or not whole.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = dict(handle.metadata() or {})
+        return load_file(path), metadata
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is not there; give a checkpoint written by `mien train`") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def read_config(kind: type[Config], values: dict[str, Any]) -> Config:
+    """A frozen configuration from plain values, nested ones too.
+
+    Raises:
+        CheckpointError: A name is unknown or lacking: the file belongs to another architecture.
+    """
+    hints = typing.get_type_hints(kind)
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(values) != names:
+        odd = ", ".join(sorted(set(values) ^ names))
+        raise CheckpointError(f"{kind.__name__} of another architecture: {odd} unknown or lacking")
+    read = {}
+    for name, value in values.items():
+        if is_dataclass(hints[name]):
+            value = read_config(hints[name], value)  # type: ignore[arg-type]
+        read[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**read)

@@ -1,0 +1,26 @@
+"""What both encoders are made of: the width of their features, a convolution with its norm, the first weights."""
+
+from __future__ import annotations
+
+from torch import nn
+
+N_FEATURES = 256
+"""Width D of both encoders' features."""
+
+
+def conv_bn_relu(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution without bias that keeps the size (but for its stride), batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+    )
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming-normal (fan out) for convolutions, one and zero for batch norms (SPEC C0)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,221 @@
+"""Scores and histories in; picture files out (PNG, SVG or PDF, by the ending of the path).
+
+Needs the extra [plot]. The pictures read the same to all kinds of colour vision: one ramp from light to dark
+blue, and lines that differ in dash as well as in colour. A file is written aside and then renamed, so that
+nobody finds half a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.calibration import expected_gap
+from mien.errors import InputError, MissingExtraError
+from mien.metrics import accuracy, macro_f1
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mien.calibration import ReliabilityBin
+
+FORMATS = (".png", ".svg", ".pdf")
+"""Endings that a picture's path may have."""
+
+ENDINGS = {"loss": ("loss",), "score": ("macro_f1", "accuracy", "uar")}
+"""What the two panels of learning curves hold: the values whose names end so."""
+
+INK, FAINT, GRID, BLUE, RED = "#222222", "#6b6b6b", "#e3e3e3", "#0072b2", "#d55e00"
+LINES = ((BLUE, "-"), (RED, "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#e69f00", "-"), ("#56b4e9", "--"))
+"""Colour (of Okabe and Ito's set) and dash of each line in turn."""
+
+
+def draw_confusion(
+    counts: Int64[np.ndarray, "classes classes"], classes: tuple[str, ...], path: str | Path, title: str = ""
+) -> None:
+    """A confusion matrix: labels down, predictions across, shaded by the share of each label's rows.
+
+    Args:
+        counts: Rows of each label (down) that got each prediction (across), as `metrics.confusion` counts.
+        classes: Names, in the order of `counts`.
+        path: Where the picture goes.
+        title: What was evaluated.
+
+    Raises:
+        InputError: `path` does not end in one of `FORMATS`, or `counts` does not match `classes`.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if counts.shape != (len(classes), len(classes)) or not counts.sum():
+        raise InputError(
+            f"counts are {counts.shape}; expected {len(classes)} classes down and across, and a row"
+        )
+    support = counts.sum(axis=1)
+    shares = counts / np.maximum(support, 1)[:, None]
+    side = 1.5 + 0.72 * len(classes)
+    figure, axes = _blank(side + 1.3, side)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.7 else INK
+        where: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
+        axes.text(column, row - 0.12, _percent(shares[row, column]), fontsize=9, **where)
+        axes.text(column, row + 0.2, f"{counts[row, column]:,}", fontsize=6.5, **where)
+    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
+    names = [f"{name}\n{n:,}" for name, n in zip(classes, support.tolist(), strict=True)]
+    axes.set_yticks(range(len(classes)), names)
+    axes.set_xticks(np.arange(0.5, len(classes) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(classes) - 1), minor=True)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("labelled")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03, format=lambda share, _: f"{share:.0%}")
+    bar.set_label("share of the label's rows")
+    bar.outline.set_visible(False)
+    summary = f"macro-F1 {float(macro_f1(counts)):.3f} · accuracy {float(accuracy(counts)):.3f}"
+    _caption(axes, title, f"{summary} · {support.sum():,} rows")
+    _write(figure, path)
+
+
+def draw_reliability(bins: Sequence[ReliabilityBin], path: str | Path, title: str = "") -> None:
+    """Accuracy against confidence, one point for each bin, over how many rows lie at each confidence.
+
+    Args:
+        bins: As `calibration.reliability` gives them.
+        path: Where the picture goes.
+        title: What was evaluated.
+
+    Raises:
+        InputError: `path` does not end in one of `FORMATS`, or there is no bin.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not bins:
+        raise InputError("there is no bin to draw; expected those of calibration.reliability")
+    figure, axes = _blank(5.2, 5.0)
+    confidence = np.array([one.confidence for one in bins])
+    right = np.array([one.accuracy for one in bins])
+    n_rows = np.array([one.count for one in bins])
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, dashes=(4, 3), label="as sure as right")
+    error = np.sqrt(right * (1 - right) / n_rows)
+    axes.vlines(confidence, confidence, right, color=RED, linewidth=5, alpha=0.25, label="gap")
+    axes.errorbar(
+        confidence,
+        right,
+        yerr=error,
+        color=BLUE,
+        marker="o",
+        markersize=5,
+        linewidth=1.5,
+        label="bin ± standard error",
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_aspect("equal")
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_xlabel("confidence: probability of the leading expression")
+    axes.set_ylabel("accuracy: how often it is the label")
+    axes.legend(loc="upper left", frameon=False)
+    n_bins = f"{len(bins)} bin{'s' if len(bins) > 1 else ''}"
+    _caption(
+        axes,
+        title,
+        f"expected calibration error {expected_gap(tuple(bins)):.3f} · {n_bins} · {n_rows.sum():,} rows",
+    )
+    _write(figure, path)
+
+
+def draw_learning_curves(
+    history: Sequence[Mapping[str, float | None]], path: str | Path, title: str = ""
+) -> None:
+    """Losses and scores by epoch, side by side, with each score's best epoch marked.
+
+    Args:
+        history: A dictionary for each epoch, with `epoch` and values such as `train_loss`, `val_loss` and
+            `val_macro_f1`, None or absent where an epoch has none. What ends in one of `ENDINGS` is drawn.
+        path: Where the picture goes.
+        title: What was trained.
+
+    Raises:
+        InputError: `path` does not end in one of `FORMATS`, or there is nothing to draw.
+        MissingExtraError: matplotlib is not installed.
+    """
+    keys = dict.fromkeys(key for epoch in history for key, value in epoch.items() if value is not None)
+    panels = {name: [key for key in keys if key.endswith(ends)] for name, ends in ENDINGS.items()}
+    panels = {name: drawn for name, drawn in panels.items() if drawn}
+    if not panels:
+        raise InputError("the history holds neither a loss nor a score; expected a dictionary for each epoch")
+    epoch_numbers = [float(epoch["epoch"] or 0) for epoch in history]
+    figure, axes = _blank(4.6 * len(panels) + 0.4, 3.8, len(panels))
+    for panel, (name, drawn) in zip(figure.axes, panels.items(), strict=True):
+        for key, (colour, dash) in zip(drawn, cycle(LINES), strict=False):
+            known = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
+            epochs, values = np.array(known, dtype=np.float64).T
+            label = key.replace("_", " ").replace("macro f1", "macro-F1").replace("uar", "UAR")
+            if name == "score":
+                best = int(values.argmax())
+                panel.plot(epochs[best], values[best], "o", color=colour, markersize=7)
+                label = f"{label}, best {values[best]:.3f} in epoch {epochs[best]:g}"
+            few = "." if len(known) == 1 else None  # a line through one point is nothing to see
+            panel.plot(epochs, values, dash, color=colour, linewidth=1.8, label=label, marker=few)
+        panel.set_xlabel("epoch")
+        panel.set_xlim(min(epoch_numbers) - 0.5, max(epoch_numbers) + 0.5)
+        panel.set_ylabel(name)
+        panel.grid(color=GRID, linewidth=0.8)
+        panel.locator_params(axis="x", integer=True, min_n_ticks=1)
+        panel.legend(loc="best", frameon=False)
+    _caption(axes, title, f"{len(history)} epoch{'s' if len(history) > 1 else ''}")
+    _write(figure, path)
+
+
+def _blank(width: float, height: float, n_panels: int = 1) -> tuple[Figure, Axes]:
+    """A figure of that many inches with its panels in a row, and the first of them.
+
+    Figures are made without pyplot, which would hold on to them and to a window system.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("drawing pictures", "plot") from error
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    for panel in np.ravel(figure.subplots(1, n_panels)):
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[["left", "bottom"]].set_color(FAINT)
+        panel.tick_params(colors=INK)
+    return figure, figure.axes[0]
+
+
+def _caption(axes: Axes, title: str, summary: str) -> None:
+    """Title in ink and what it comes to below it, both flush left."""
+    axes.set_title(summary, loc="left", fontsize=9, color=FAINT)
+    if title:
+        axes.annotate(
+            title, (0, 1), (0, 22), "axes fraction", "offset points", fontsize=12, color=INK, va="bottom"
+        )
+
+
+def _write(figure: Figure, path: str | Path) -> None:
+    """The picture at its place, whole."""
+    wanted = Path(path)
+    ending = wanted.suffix.lower()
+    if ending not in FORMATS:
+        raise InputError(
+            f"{wanted.name} is no name for a picture; expected one that ends in {', '.join(FORMATS)}"
+        )
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    aside = wanted.with_name(f".{wanted.name}.part")
+    try:
+        figure.savefig(aside, format=ending[1:], dpi=150)
+        aside.replace(wanted)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _percent(share: float) -> str:
+    """A share without decimals, and never 0 % of something."""
+    return "<1%" if share < 0.005 else f"{share:.0%}"

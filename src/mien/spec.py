@@ -1,0 +1,78 @@
+"""What a model file says of itself: the text that travels inside every checkpoint and ONNX file.
+
+Nothing that inference needs to know about a network stands anywhere else: class names, crop and template,
+window, temperature, licence.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from mien.errors import CheckpointError
+from mien.expressions import EXPRESSIONS
+
+KEY = "mien"
+"""Name under which the text stands in the metadata of safetensors and ONNX files."""
+
+FORMAT = 1
+"""Version of this text; files of another version are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One trained network, face or speech."""
+
+    modality: Literal["face", "speech"]
+    network: dict[str, Any]
+    """The network's configuration, as plain values."""
+    expressions: tuple[str, ...]
+    """Names, in the order of the network's outputs."""
+    masked: tuple[str, ...] = ()
+    """Expressions whose probability is held at 0, the others renormalised."""
+    temperature: float = 1.0
+    """Divides the logits; fitted on data that fitted nothing else."""
+    crop_px: int | None = None
+    """Side of a face crop; None for speech."""
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    """Where the five points go in a crop, in units of its side; None for speech."""
+    window: float | None = None
+    """Seconds of sound in one window; None for faces."""
+    licence: str
+    """Under which terms the weights may be used."""
+    training: dict[str, Any]
+    """Recipe, seed, steps and counts of data: what `mien train` was told."""
+    format: int = FORMAT
+
+    def to_text(self) -> str:
+        """The specification as JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def read_spec(text: str | None, source: str) -> ModelSpec:
+    """The specification that a model file carries.
+
+    Args:
+        text: JSON from the file's metadata; None where there is none.
+        source: The file's name, for messages.
+
+    Raises:
+        CheckpointError: There is no such text, or it is not of this version of mien.
+    """
+    if text is None:
+        raise CheckpointError(f"{source} carries no description of a mien model; export it with `mien export`")
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise CheckpointError(f"{source}: its description is not JSON; the file is damaged") from None
+    known = {field.name for field in fields(ModelSpec)}
+    if not isinstance(values, dict) or values.get("format") != FORMAT or set(values) != known:
+        raise CheckpointError(f"{source} was written by another version of mien; export it again")
+    values["expressions"] = tuple(values["expressions"])
+    values["masked"] = tuple(values["masked"])
+    if set(values["expressions"]) != set(EXPRESSIONS):
+        raise CheckpointError(f"{source} knows {', '.join(values['expressions'])}; expected the eight expressions")
+    if values["landmarks"] is not None:
+        values["landmarks"] = tuple((float(x), float(y)) for x, y in values["landmarks"])
+    return ModelSpec(**values)

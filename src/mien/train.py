@@ -1,0 +1,319 @@
+"""Training: a configuration and a data folder in, a checkpoint with its history out.
+
+One visible loop. Chance is drawn from torch's global generator, seeded before every step by (seed, step), so a
+run that was interrupted anywhere and taken up again ends in the same weights, bit for bit, on the same CPU
+and thread count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mien.calibration import fit_temperature
+from mien.datasets.batches import FaceBatches, SpeechBatches
+from mien.datasets.corpus import count_labels, refuse_shared_speakers
+from mien.datasets.emodb import read_emodb
+from mien.datasets.ferplus import read_ferplus
+from mien.datasets.ravdess import read_ravdess
+from mien.errors import DatasetError, MienError
+from mien.expressions import EXPRESSIONS
+from mien.faces import FERPLUS_TEMPLATE
+from mien.losses import soft_cross_entropy
+from mien.metrics import confusion, macro_f1, uar
+from mien.models.checkpoint import build_network, load_tensors, save_network, save_tensors
+from mien.pictures import draw_learning_curves
+from mien.spec import ModelSpec
+from mien.windows import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Float32
+    from torch import Tensor, nn
+
+    from mien.datasets.batches import Batch
+    from mien.recipes import TrainConfig
+
+    Hook = Callable[[str, int, int], None]
+
+SAVE_EVERY = 100
+"""Steps between two states on disk; an interrupted run repeats at most so many."""
+
+LICENCES = {
+    "face": "FER2013's images state no licence; FER+ votes MIT",
+    "speech": "CC BY-NC-SA 4.0 (RAVDESS): research only",
+}
+
+
+@dataclass(slots=True)
+class State:
+    """What a run is made of between two steps; all of it is on disk after a save."""
+
+    network: nn.Module
+    average: dict[str, Tensor]
+    """Running mean of the weights, by name."""
+    optimiser: torch.optim.Optimizer
+    step: int
+    history: list[dict[str, float]]
+    """One entry an epoch."""
+    best: float
+
+
+def train(config: TrainConfig, data: Path, out: Path, hook: Hook) -> Path:
+    """Trains one network and writes it to `out`; takes up an interrupted run found there.
+
+    Args:
+        config: What `mien.recipes` returns.
+        data: Folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
+        out: Folder for `state.safetensors`, `history.json`, `curve.png` and the result.
+        hook: Called with what is done, how far, and how much there is.
+
+    Returns:
+        Path of the checkpoint: weights of the best epoch on `choose`, temperature fitted there.
+
+    Raises:
+        DatasetError: The data are missing or leak between splits.
+        CheckpointError: `out` holds a run of another configuration.
+        MienError: The loss is not a number.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    batches, told = read_batches(config, data, hook)
+    spec = describe(config, told)
+    state = start_or_resume(config, spec, batches, out)
+    steps_per_epoch = max(1, batches.n_train // config.batch_size)
+    n_steps = steps_per_epoch * config.epochs
+    while state.step < n_steps:
+        take_step(state, batches, config, n_steps)
+        state.step += 1
+        if state.step % steps_per_epoch == 0:
+            finish_epoch(state, batches, spec, out)
+        if state.step % SAVE_EVERY == 0 or state.step == n_steps:
+            save_state(state, spec, out)
+        hook("training", state.step, n_steps)
+    draw_learning_curves(state.history, out / "curve.png")
+    return calibrate(spec, batches, out)
+
+
+def take_step(state: State, batches: FaceBatches | SpeechBatches, config: TrainConfig, n_steps: int) -> None:
+    """One batch: draw, mix, loss, gradient, weights, running mean."""
+    torch.manual_seed(config.seed * 1_000_003 + state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(config, state.step, n_steps)
+    state.network.train()
+    inputs, targets = mix(batches.draw(config.batch_size), config.mixup)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        logits = state.network(*inputs)
+    loss = soft_cross_entropy(logits.float(), targets, config.label_smoothing)
+    if not torch.isfinite(loss):
+        raise MienError(f"the loss is {loss.item()} at step {state.step}; lower learning_rate and start anew")
+    state.optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    state.optimiser.step()
+    decay = min(config.ema, (1 + state.step) / (10 + state.step))
+    for name, tensor in state.network.state_dict().items():
+        if tensor.is_floating_point():
+            state.average[name].lerp_(tensor, 1 - decay)
+        else:
+            state.average[name].copy_(tensor)
+    entry = state.history[-1] if state.history and "choose_loss" not in state.history[-1] else None
+    if entry is None:
+        entry = {"epoch": float(len(state.history) + 1), "train_loss": 0.0, "n": 0.0}
+        state.history.append(entry)
+    entry["train_loss"] += (loss.item() - entry["train_loss"]) / (entry["n"] + 1)
+    entry["n"] += 1
+
+
+def learning_rate(config: TrainConfig, step: int, n_steps: int) -> float:
+    """A linear rise over the first `warmup` share of steps, then a cosine to 0."""
+    n_rise = max(1, round(config.warmup * n_steps))
+    if step < n_rise:
+        return config.learning_rate * (step + 1) / n_rise
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, n_steps - n_rise)))
+
+
+def mix(batch: Batch, alpha: float) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Mixup: each sample blended with another one of its batch, targets alike; masks are joined."""
+    if alpha == 0:
+        return batch.inputs, batch.targets
+    share = torch.distributions.Beta(alpha, alpha).sample((len(batch.targets),))
+    share = torch.maximum(share, 1 - share)
+    partner = torch.randperm(len(batch.targets))
+    mixed = []
+    for each in batch.inputs:
+        if each.dtype == torch.bool:
+            mixed.append(each | each[partner])
+        else:
+            weight = share.view(-1, *[1] * (each.ndim - 1))
+            mixed.append(weight * each + (1 - weight) * each[partner])
+    weight = share.unsqueeze(1)
+    return tuple(mixed), weight * batch.targets + (1 - weight) * batch.targets[partner]
+
+
+def finish_epoch(state: State, batches: FaceBatches | SpeechBatches, spec: ModelSpec, out: Path) -> None:
+    """Scores the running mean of the weights on `choose`, and keeps it if it is the best so far."""
+    network = build_network(spec)
+    network.load_state_dict(state.average)
+    logits = held_out_logits(network.eval(), batches)
+    entry = state.history[-1]
+    entry.update(held_out_scores(logits, batches))
+    merit = (entry["choose_macro_f1"] + entry["choose_accuracy"]) / 2
+    if merit > state.best:
+        state.best = merit
+        save_network(network, spec, out / "best.safetensors")
+    write_json(out / "history.json", state.history)
+
+
+def held_out_scores(
+    logits: Float32[np.ndarray, "items 8"], batches: FaceBatches | SpeechBatches
+) -> dict[str, float]:
+    """Loss, accuracy, macro-F1 and UAR on `choose`."""
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    predicted = [EXPRESSIONS[k] for k in logits.argmax(1)]
+    classes = tuple(name for name in EXPRESSIONS if name in batches.held_labels)
+    known = [p if p in classes else next(iter(classes)) for p in predicted]
+    counts = confusion(batches.held_labels, known, classes)
+    right = np.mean([p == label for p, label in zip(predicted, batches.held_labels, strict=True)])
+    return {
+        "choose_loss": float(-(batches.held_targets * log_probs).sum(1).mean()),
+        "choose_accuracy": float(right),
+        "choose_macro_f1": float(macro_f1(counts)),
+        "choose_uar": float(uar(counts)),
+    }
+
+
+@torch.no_grad()
+def held_out_logits(
+    network: nn.Module, batches: FaceBatches | SpeechBatches
+) -> Float32[np.ndarray, "items 8"]:
+    """Log-probabilities of the items of `choose`, averaged as probabilities over each item's rows."""
+    probs = np.zeros((len(batches.held_labels), len(EXPRESSIONS)))
+    rows = np.zeros(len(probs))
+    for inputs, items in batches.held_out():
+        np.add.at(probs, items, torch.softmax(network(*inputs).double(), dim=-1).numpy())
+        np.add.at(rows, items, 1)
+    return np.log(np.maximum(probs / rows[:, None], 1e-12)).astype(np.float32)
+
+
+def calibrate(spec: ModelSpec, batches: FaceBatches | SpeechBatches, out: Path) -> Path:
+    """Writes the best network with the temperature that fits it to `choose`."""
+    from dataclasses import replace
+
+    from mien.models.checkpoint import load_network
+
+    network, _ = load_network(out / "best.safetensors")
+    temperature = fit_temperature(held_out_logits(network, batches), batches.held_targets)
+    path = out / f"{spec.modality}.safetensors"
+    save_network(network, replace(spec, temperature=float(temperature)), path)
+    return path
+
+
+def read_batches(
+    config: TrainConfig, data: Path, hook: Hook
+) -> tuple[FaceBatches | SpeechBatches, dict[str, Any]]:
+    """The data of a configuration, and what the checkpoint tells of them."""
+    if not data.is_dir():
+        raise DatasetError(f"{data} is not a folder; give the one that holds the corpora's folders")
+    if config.modality == "face":
+        stills = read_ferplus(data / "ferplus")
+        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)  # type: ignore[arg-type, union-attr]
+        parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
+        return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped}
+    utterances = read_ravdess(data / "ravdess_speech") + read_emodb(data / "emodb")
+    refuse_shared_speakers(utterances)
+    speech = SpeechBatches(utterances, config.augmentation, config.balance, hook)  # type: ignore[arg-type]
+    parts = {
+        split: count_labels([each.label for each in utterances if each.split == split])
+        for split in ("train", "choose")
+    }
+    speakers = {
+        split: sorted({each.speaker for each in utterances if each.split == split})
+        for split in ("train", "choose")
+    }
+    return speech, {"corpora": ["RAVDESS", "EMO-DB"], "labels": parts, "speakers": speakers}
+
+
+def describe(config: TrainConfig, told: dict[str, Any]) -> ModelSpec:
+    """What the checkpoint will say of itself."""
+    recipe = asdict(config)
+    network = recipe.pop("network")
+    common = {
+        "modality": config.modality,
+        "network": json.loads(json.dumps(network)),
+        "expressions": EXPRESSIONS,
+        "licence": LICENCES[config.modality],
+        "training": json.loads(json.dumps({"recipe": recipe, "data": told})),
+    }
+    if config.modality == "face":
+        template = FERPLUS_TEMPLATE
+        return ModelSpec(**common, crop_px=template.size_px, landmarks=template.landmarks)
+    return ModelSpec(**common, window=WINDOW)
+
+
+def start_or_resume(
+    config: TrainConfig, spec: ModelSpec, batches: FaceBatches | SpeechBatches, out: Path
+) -> State:
+    """The state found in `out`, or a new one."""
+    torch.manual_seed(config.seed)
+    network = build_network(spec)
+    if isinstance(batches, SpeechBatches):
+        network.mel_mean.fill_(batches.mel_mean)  # type: ignore[union-attr, operator]
+        network.mel_std.fill_(batches.mel_std)  # type: ignore[union-attr, operator]
+    average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    state = State(network, average, optimiser, 0, [], -math.inf)
+    if (out / "state.safetensors").exists():
+        load_state(state, spec, out)
+    return state
+
+
+def save_state(state: State, spec: ModelSpec, out: Path) -> None:
+    """Writes everything that the next step depends on as one file."""
+    tensors = {f"network/{name}": tensor for name, tensor in state.network.state_dict().items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in state.average.items()}
+    for index, moments in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
+    told = {"step": state.step, "history": state.history, "best": state.best}
+    save_tensors(
+        tensors, {"state": json.dumps(told), "spec": spec.to_text()}, out / "state.safetensors"
+    )
+
+
+def load_state(state: State, spec: ModelSpec, out: Path) -> None:
+    """Fills a new state from the file that `save_state` wrote."""
+    from mien.errors import CheckpointError
+
+    tensors, metadata = load_tensors(out / "state.safetensors")
+    if metadata.get("spec") != spec.to_text():
+        raise CheckpointError(f"{out} holds a run of another configuration or data; give another --out")
+    told = json.loads(metadata["state"])
+    state.step, state.history, state.best = told["step"], told["history"], told["best"]
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = tensor
+    state.network.load_state_dict(parts["network"])
+    state.average = parts["average"]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimiser"].items():
+        index, _, kind = name.partition("/")
+        moments.setdefault(int(index), {})[kind] = tensor
+    whole = state.optimiser.state_dict()
+    state.optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})
+
+
+def write_json(path: Path, values: object) -> None:
+    """Writes JSON beside `path` and renames."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(aside, path)

@@ -1,0 +1,276 @@
+"""Rows and segments in, one file each out: a dict of small writers, `WRITERS`.
+
+A writer writes aside, under names that will not be kept, and at constant memory; `mien.report` feeds it and
+gives its file the final name once all files are whole.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from mien.chart import svg
+from mien.errors import MissingExtraError
+from mien.expressions import EXPRESSIONS
+from mien.lanes import Lanes, Person
+from mien.plot import png
+from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS, RowText
+from mien.timeline import FLAGS
+
+if TYPE_CHECKING:
+    from mien.timeline import Row, Segment
+
+
+class Asides:
+    """Files of a folder under names they will not keep, until `keep` gives them theirs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._token = secrets.token_hex(4)
+        self._files: dict[str, TextIO] = {}
+
+    def open(self, name: str) -> TextIO:
+        """A new file to write and read again, which `remove` closes and deletes."""
+        path = self._directory / f".{name}.{self._token}.part"
+        # A lone surrogate of an undecodable file name is written \udc80, which JSON reads back.
+        file = path.open("x+", encoding="utf-8", newline="\n", errors="backslashreplace")
+        self._files[name] = file
+        return file
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Closes the files named and puts each in its place, one after the other."""
+        for name in names:
+            self._files[name].close()
+        for name in names:
+            Path(self._files[name].name).replace(self._directory / name)
+
+    def remove(self) -> None:
+        """Closes what is open and deletes what was not kept."""
+        for file in self._files.values():
+            with suppress(OSError):
+                file.close()
+            with suppress(OSError):
+                Path(file.name).unlink(missing_ok=True)
+
+
+class Writer(Protocol):
+    """One file of a report; made with the place to open its files, named `file_name` where whole."""
+
+    file_name: str
+
+    def write_row(self, row: Row) -> None:
+        """Takes a row; rows come in the order of their frames."""
+
+    def write_segment(self, segment: Segment) -> None:
+        """Takes a segment; segments come between rows, some seconds late."""
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        """Writes what is known only at the end."""
+
+
+class RowsCsv:
+    """timeline.csv: one line per frame and person."""
+
+    file_name = "timeline.csv"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._text = RowText(absent="", quote="")
+        self._file.write(",".join(COLUMNS) + "\n")
+
+    def write_row(self, row: Row) -> None:
+        self._file.write(self._text(row) + "\n")
+
+    def write_segment(self, segment: Segment) -> None:
+        """Segments have a file of their own."""
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        """A table has no room for what is known at the end."""
+
+
+class SegmentsCsv:
+    """segments.csv: one line per segment, by their start."""
+
+    file_name = "segments.csv"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._file.write(",".join(SEGMENT_COLUMNS) + "\n")
+
+    def write_row(self, row: Row) -> None:
+        """Rows have a file of their own."""
+
+    def write_segment(self, segment: Segment) -> None:
+        span, track = segment.span, "" if segment.track_id is None else segment.track_id
+        self._file.write(
+            f"{track},{span.start:.6f},{span.end:.6f},{span.duration:.6f},{segment.label},{segment.probability:.5f}\n"
+        )
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        """A table has no room for what is known at the end."""
+
+
+class Json:
+    """timeline.json: everything; rows are lists in the order of `columns`."""
+
+    file_name = "timeline.json"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._segments = asides.open(f"{self.file_name}.segments")
+        self._text = RowText(absent="null", quote='"')
+        self._before_row = self._before_segment = "\n"
+        columns = [{"name": name, "meaning": meaning} for name, meaning in COLUMNS.items()]
+        self._file.write(
+            f'{{\n"schema_version": {_json(SCHEMA_VERSION)},\n"expressions": {_json(EXPRESSIONS)},\n'
+            f'"columns": [\n{_lines(columns)}\n],\n"rows": ['
+        )
+
+    def write_row(self, row: Row) -> None:
+        self._file.write(f"{self._before_row}[{self._text(row)}]")
+        self._before_row = ",\n"
+
+    def write_segment(self, segment: Segment) -> None:
+        cells = (
+            segment.track_id,
+            round(segment.span.start, 6),
+            round(segment.span.end, 6),
+            round(segment.span.duration, 6),
+            segment.label,
+            round(segment.probability, 5),
+        )
+        self._segments.write(self._before_segment + _json(dict(zip(SEGMENT_COLUMNS, cells, strict=True))))
+        self._before_segment = ",\n"
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        self._file.write('\n],\n"segments": [')
+        self._segments.seek(0)
+        shutil.copyfileobj(self._segments, self._file)
+        summaries = _lines([_summary(person) for person in persons])
+        self._file.write(f'\n],\n"persons": [\n{summaries}\n],\n"provenance": {_json(provenance)}\n}}\n')
+
+
+class Svg:
+    """timeline.svg: a chart."""
+
+    file_name = "timeline.svg"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._lanes = Lanes()
+
+    def write_row(self, row: Row) -> None:
+        self._lanes.add(row)
+
+    def write_segment(self, segment: Segment) -> None:
+        self._lanes.add_segment(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        self._file.write(svg(self._lanes, persons, title=_title(provenance), caption=_caption(provenance)))
+
+
+class Png:
+    """timeline.png: the same chart in pixels."""
+
+    file_name = "timeline.png"
+
+    def __init__(self, asides: Asides) -> None:
+        _require("matplotlib", self.file_name, "plot")
+        self._file = asides.open(self.file_name)
+        self._lanes = Lanes()
+
+    def write_row(self, row: Row) -> None:
+        self._lanes.add(row)
+
+    def write_segment(self, segment: Segment) -> None:
+        self._lanes.add_segment(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        picture = png(self._lanes, persons, title=_title(provenance), caption=_caption(provenance))
+        self._file.buffer.write(picture)
+
+
+class Parquet:
+    """timeline.parquet: the same table as timeline.csv, typed; made of it at the end, a stretch at a time."""
+
+    file_name = "timeline.parquet"
+
+    def __init__(self, asides: Asides) -> None:
+        _require("polars", self.file_name, "table")
+        self._rows = asides.open(f"{self.file_name}.csv")
+        self._file = asides.open(self.file_name)
+        self._text = RowText(absent="", quote="")
+        self._rows.write(",".join(COLUMNS) + "\n")
+
+    def write_row(self, row: Row) -> None:
+        self._rows.write(self._text(row) + "\n")
+
+    def write_segment(self, segment: Segment) -> None:
+        """Segments have a file of their own."""
+
+    def close(self, _provenance: Mapping[str, object], _persons: Sequence[Person], /) -> None:
+        import polars as pl
+
+        kinds: dict[str, type[pl.DataType]] = dict.fromkeys(COLUMNS, pl.Float32)
+        kinds |= {"frame": pl.Int64, "time_s": pl.Float64, "track_id": pl.Int64}
+        kinds |= {"label": pl.String, "source": pl.String}
+        kinds |= dict.fromkeys(FLAGS, pl.UInt8)
+        self._rows.close()
+        self._file.close()
+        pl.scan_csv(self._rows.name, schema=kinds).sink_parquet(self._file.name)
+
+
+WRITERS: Mapping[str, Callable[[Asides], Writer]] = {
+    "csv": RowsCsv,
+    "json": Json,
+    "segments": SegmentsCsv,
+    "svg": Svg,
+    "png": Png,
+    "parquet": Parquet,
+}
+"""Formats by name."""
+
+
+def _require(package: str, wanted_by: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise MissingExtraError(wanted_by, extra)
+
+
+def _title(provenance: Mapping[str, object]) -> str:
+    return Path(str(provenance["file"])).name
+
+
+def _caption(provenance: Mapping[str, object]) -> str:
+    return (
+        f"mien {provenance['mien']} · model {provenance['model']} · "
+        "height: probability, stacked to 1 · strips: segments; for the voice, its likeliest expression"
+    )
+
+
+def _summary(person: Person) -> dict[str, object]:
+    return {
+        "track_id": person.track_id,
+        "first_s": round(person.first, 6),
+        "last_s": round(person.last, 6),
+        "frames": person.frames,
+        "seconds": round(person.seconds, 6),
+        "labels": {
+            label: {"seconds": round(seconds, 6), "share": round(person.share_by_label[label], 5)}
+            for label, seconds in person.seconds_by_label.items()
+        },
+        "dominant": person.dominant,
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _lines(values: Iterable[object]) -> str:
+    return ",\n".join(_json(value) for value in values)

@@ -1,0 +1,129 @@
+"""Calibration against hand examples, and temperatures that are known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.calibration import TEMPERATURES, ReliabilityBin, ece, fit_temperature, reliability
+from mien.errors import MetricError
+from mien.expressions import EXPRESSIONS
+
+TWO = ("Anger", "Fear")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def two_class(confidences: list[float]) -> np.ndarray:
+    """Rows that believe in Anger to these degrees."""
+    return np.array([[one, 1 - one] for one in confidences])
+
+
+def test_two_bins_by_hand() -> None:
+    probs = two_class([0.6, 0.7, 0.8, 0.9])
+    bins = reliability(probs, ["Anger", "Fear", "Anger", "Anger"], TWO, n_bins=2)
+    assert [(one.low, one.high, one.accuracy, one.count) for one in bins] == [
+        (0.6, 0.7, 0.5, 2),
+        (0.8, 0.9, 1.0, 2),
+    ]
+    assert [one.confidence for one in bins] == pytest.approx([0.65, 0.85])
+    assert ece(probs, ["Anger", "Fear", "Anger", "Anger"], TWO, n_bins=2) == pytest.approx((0.15 + 0.15) / 2)
+
+
+def test_bins_of_equal_width_follow_the_axis_instead() -> None:
+    probs = two_class([0.55, 0.58, 0.59, 0.95])
+    labels = ["Anger", "Fear", "Fear", "Anger"]
+    wide = reliability(probs, labels, TWO, n_bins=10, equal_count=False)
+    assert [one.count for one in wide] == [3, 1]
+    assert [one.count for one in reliability(probs, labels, TWO, n_bins=2)] == [2, 2]
+    expected = 3 / 4 * abs(1 / 3 - (0.55 + 0.58 + 0.59) / 3) + 1 / 4 * 0.05
+    assert ece(probs, labels, TWO, n_bins=10, equal_count=False) == pytest.approx(expected)
+
+
+def test_rows_of_equal_confidence_stay_together() -> None:
+    bins = reliability(two_class([0.75] * 6), ["Anger", "Fear"] * 3, TWO, n_bins=3)
+    assert bins == (ReliabilityBin(low=0.75, high=0.75, confidence=0.75, accuracy=0.5, count=6),)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 1), st.sampled_from(TWO)), min_size=1, max_size=50), st.randoms())
+def test_bins_hold_every_row_once_in_any_order(rows: list[tuple[float, str]], random: object) -> None:
+    shuffled = list(rows)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    first, second = (
+        reliability(two_class([one for one, _ in order]), [label for _, label in order], TWO)
+        for order in (rows, shuffled)
+    )
+    assert sum(one.count for one in first) == len(rows)
+    assert all(one.high < other.low for one, other in itertools.pairwise(first))
+    assert [(one.low, one.count, one.accuracy) for one in first] == [
+        (one.low, one.count, one.accuracy) for one in second
+    ]
+
+
+def test_bins_are_of_nearly_equal_count() -> None:
+    probs = two_class(np.linspace(0.5, 1, 1000).tolist())
+    counts = [one.count for one in reliability(probs, ["Anger"] * 1000, TWO)]
+    assert len(counts) == 15
+    assert max(counts) - min(counts) <= 1
+
+
+def test_probabilities_that_are_true_have_no_gap() -> None:
+    rng = np.random.default_rng(0)
+    probs = softmax(2 * rng.standard_normal((20_000, 8)))
+    labels = [EXPRESSIONS[rng.choice(8, p=one)] for one in probs]
+    assert ece(probs, labels, EXPRESSIONS) < 0.02
+    assert ece(softmax(3 * np.log(probs)), labels, EXPRESSIONS) > 0.1
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_known_temperature_is_recovered(temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.standard_normal((20_000, 8)) * 2
+    truth = softmax(logits / temperature)
+    assert fit_temperature(logits, truth) == pytest.approx(temperature, rel=1e-6)
+    names = [EXPRESSIONS[rng.choice(8, p=one)] for one in truth]
+    assert fit_temperature(logits, names) == pytest.approx(temperature, rel=0.05)
+    with_gap = np.vstack([logits, np.full((1, 8), np.nan)])
+    assert fit_temperature(with_gap, [*names, None]) == fit_temperature(logits, names)
+
+
+def test_fitted_temperature_has_the_least_loss() -> None:
+    rng = np.random.default_rng(3)
+    logits, targets = rng.standard_normal((50, 3)) * 4, rng.dirichlet([1, 1, 1], 50)
+
+    def loss(temperature: float) -> float:
+        return float(-(targets * np.log(softmax(logits / temperature))).sum(axis=1).mean())
+
+    best = fit_temperature(logits, targets, ("Anger", "Fear", "Other"))
+    assert loss(best) < min(loss(best * 1.01), loss(best * 0.99))
+
+
+def test_temperature_stays_within_its_bounds() -> None:
+    logits = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert fit_temperature(logits, ["Anger", "Fear"], TWO) == pytest.approx(TEMPERATURES[0])
+    assert fit_temperature(logits, ["Fear", "Anger"], TWO) == pytest.approx(TEMPERATURES[1])
+    assert fit_temperature(logits * 1e6, ["Anger", "Fear"], TWO) > 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        (np.zeros((1, 2)), ["Anger", "Fear"], r"logits are \(1, 2\); expected \(2, 2\)"),
+        (np.zeros((1, 3)), ["Anger"], r"logits are \(1, 3\); expected \(1, 2\)"),
+        (np.full((1, 2), np.nan), ["Anger"], "NaN or infinite"),
+        (np.zeros((1, 2)), [None], "none of 1 rows has a label"),
+        (np.zeros((1, 2)), ["Bored"], "'Bored' is not a class"),
+        (np.zeros((1, 2)), np.array([[1.0, 1.0]]), "does not sum to 1"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "expected at least one row of 2 classes"),
+    ],
+)
+def test_what_has_no_temperature_is_refused(logits: np.ndarray, targets: object, message: str) -> None:
+    with pytest.raises(MetricError, match=message):
+        fit_temperature(logits, targets, TWO)

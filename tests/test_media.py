@@ -1,0 +1,531 @@
+"""Frames and sound come at their true times, and files that are none fail in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from media_files import (
+    FILM_FPS,
+    NTSC_FPS,
+    click,
+    flash_and_click,
+    flat_frames,
+    four_corners,
+    grey_of,
+    tone,
+    write_sound,
+    write_still,
+    write_video,
+)
+from mien import media
+from mien.errors import InputError, MediaError, MienError
+from mien.media import Frame, probe, read_frames, read_sound
+from mien.spans import SAMPLE_RATE
+
+CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+
+UNEVEN = np.cumsum([0.0] + [0.02, 0.05, 0.033, 0.1, 0.04] * 8).tolist()
+"""Times of the 41 frames of a clip of variable rate, in seconds."""
+
+MATRICES = {"bt709": (1, 0.2126, 0.0722), "unknown": (2, 0.299, 0.114), "bt601": (6, 0.299, 0.114)}
+"""FFmpeg's number of a colour matrix, and its weights of red and blue (ITU-R BT.709, BT.601)."""
+
+
+def waveform_of(path: Path) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.float32), *read_sound(path)])
+
+
+def times_of(path: Path) -> list[float]:
+    return [frame.time for frame in read_frames(path)]
+
+
+def corners(image: np.ndarray) -> tuple[tuple[int, ...], list[int]]:
+    """Size, and which channels are bright in each quarter of a picture."""
+    height, width = image.shape[:2]
+    rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
+    bright = [int((image[row, column] > 128) @ (1, 2, 4)) for row in rows for column in columns]
+    return image.shape, bright
+
+
+def error_of(path: Path) -> MienError:
+    """What every reader raises for a file: the same, in one line that names the file."""
+    caught = []
+    for read in (probe, lambda one: list(read_frames(one)), lambda one: list(read_sound(one))):
+        with pytest.raises(InputError) as raised:
+            read(path)
+        caught.append(raised.value)
+    assert len({str(error) for error in caught}) == 1
+    assert path.name in str(caught[0])
+    assert "\n" not in str(caught[0])
+    return caught[0]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every container that is opened while the test runs."""
+    containers: list[Any] = []
+    really_open = av.open
+
+    def watch(*arguments: Any, **options: Any) -> Any:
+        containers.append(really_open(*arguments, **options))
+        return containers[-1]
+
+    monkeypatch.setattr(av, "open", watch)
+    return containers
+
+
+# Time
+
+
+@pytest.mark.parametrize("video_start, sound_start", [(0.0, 0.0), (0.25, 0.0), (0.0, 0.3), (1.5, 0.7)])
+@pytest.mark.parametrize("fps", [FILM_FPS, 25, NTSC_FPS, 30, None], ids=str)
+def test_flash_and_click_meet(
+    tmp_path: Path, fps: int | Fraction | None, video_start: float, sound_start: float
+) -> None:
+    path = tmp_path / "clip.mp4"
+    written = flash_and_click(
+        path,
+        flash_frame=30,
+        n_frames=len(UNEVEN),
+        fps=fps or 25,
+        times=None if fps else UNEVEN,
+        video_start=video_start,
+        sound_start=sound_start,
+    )
+    (flash,) = [frame.time for frame in read_frames(path) if frame.image.mean() > 128]
+    clicked = float(np.abs(waveform_of(path)).argmax()) / SAMPLE_RATE
+    assert clicked == pytest.approx(flash, abs=0.002)  # half a frame is 17 to 21 ms
+    # The clock begins where the sound's encoder does, which is up to one of its blocks before the sound.
+    assert -1e-4 <= flash - (written - min(video_start, sound_start)) < 0.023
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mov", "ts"])
+def test_flash_and_click_meet_in_other_containers(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"clip.{ending}"
+    flash_and_click(path, flash_frame=20, n_frames=30, fps=30, video_start=0.4)
+    (flash,) = [frame.time for frame in read_frames(path) if frame.image.mean() > 128]
+    assert float(np.abs(waveform_of(path)).argmax()) / SAMPLE_RATE == pytest.approx(flash, abs=0.002)
+
+
+@pytest.mark.parametrize("options", [{"preset": "ultrafast"}, {"bf": "3", "b-pyramid": "normal"}])
+@pytest.mark.parametrize("fps", [FILM_FPS, 25, NTSC_FPS, 30], ids=str)
+def test_times_are_those_written(tmp_path: Path, fps: int | Fraction, options: dict[str, str]) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(31), fps=fps, options=options)
+    frames = list(read_frames(path))
+    assert [frame.index for frame in frames] == list(range(31))
+    assert [grey_of(frame.image) for frame in frames] == list(range(31))
+    assert [frame.time for frame in frames] == pytest.approx([n / float(fps) for n in range(31)], abs=1e-9)
+
+
+def test_uneven_times_are_those_written(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(len(UNEVEN)), times=UNEVEN, options={"bf": "3"})
+    assert times_of(path) == pytest.approx(UNEVEN, abs=1e-5)
+
+
+def test_clock_begins_with_the_earlier_stream(tmp_path: Path) -> None:
+    sound = tone(440.0, 0.5)
+    late_video = write_video(tmp_path / "a.mkv", flat_frames(5), video_start=0.5, waveform=sound)
+    late_sound = write_video(tmp_path / "b.mkv", flat_frames(5), sound_start=0.5, waveform=sound)
+    late_both = write_video(
+        tmp_path / "c.mkv",
+        flat_frames(5),
+        video_start=2.0,
+        waveform=sound,
+        sound_start=2.5,
+        sound_codec="flac",
+    )
+    assert times_of(late_video)[0] == pytest.approx(0.5, abs=0.03)
+    for path in (late_sound, late_both):
+        assert times_of(path) == pytest.approx([n / 25 for n in range(5)], abs=0.001)
+        silent = int(np.flatnonzero(np.abs(waveform_of(path)) > 0.01)[0]) / SAMPLE_RATE
+        assert silent == pytest.approx(0.5, abs=0.003)
+
+
+def test_frames_without_timestamps_follow_on(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.h264", flat_frames(9), options={"bf": "0"})
+    with av.open(str(path)) as container:
+        assert all(frame.pts is None for frame in container.decode(video=0))  # or this test proves nothing
+    assert times_of(path) == pytest.approx([n / 25 for n in range(9)])
+
+
+def test_stray_timestamps_lose_no_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(7))
+    stamps = iter([0.0, None, 0.08, 0.06, 1e9, None, 0.24])
+    decode = media._decode
+
+    def stray(*arguments: Any) -> Iterator[tuple[float | None, Any]]:
+        return ((next(stamps), picture) for _, picture in decode(*arguments))
+
+    monkeypatch.setattr(media, "_decode", stray)
+    frames = list(read_frames(path))
+    assert [grey_of(frame.image) for frame in frames] == list(range(7))
+    assert [frame.time for frame in frames] == pytest.approx([0.0, 0.04, 0.08, 0.08, 0.12, 0.16, 0.2])
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_video_is_shown_upright(tmp_path: Path, rotation: int) -> None:
+    stored = four_corners()
+    path = write_video(tmp_path / "clip.mp4", [stored] * 2, rotation=rotation)
+    image = next(read_frames(path)).image
+    assert corners(image) == corners(np.rot90(stored, -rotation // 90))
+    assert (probe(path).height, probe(path).width) == image.shape[:2]
+    oracle = cv2.VideoCapture(str(path)).read()[1]  # which turns by itself
+    assert corners(image) == corners(oracle[..., ::-1])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_still_is_shown_upright(tmp_path: Path, orientation: int) -> None:
+    path = write_still(tmp_path / "still.jpg", four_corners(), orientation=orientation)
+    oracle = cv2.imread(str(path))
+    assert oracle is not None
+    assert corners(next(read_frames(path)).image) == corners(oracle[..., ::-1])
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+def test_still_is_one_frame_at_zero(tmp_path: Path, ending: str) -> None:
+    path = write_still(tmp_path / f"still_%03d{ending}", four_corners(40, 60))
+    (frame,) = read_frames(path)
+    assert (frame.index, frame.time) == (0, 0.0)
+    assert corners(frame.image) == corners(four_corners(40, 60))
+    still = probe(path)
+    assert (still.is_still, still.has_video, still.has_sound) == (True, True, False)
+    assert (still.width, still.height, still.fps, still.duration) == (60, 40, 0.0, 0.0)
+    assert list(read_sound(path)) == []
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv444p"])
+def test_colours_are_those_of_the_matrix_and_range(matrix: str, full_range: bool, pixels: str) -> None:
+    number, red, blue = MATRICES[matrix]
+    luma, chroma_blue, chroma_red = 120, 100, 160
+    picture = av.VideoFrame(64, 48, pixels)
+    for plane, level in zip(picture.planes, (luma, chroma_blue, chroma_red), strict=True):
+        plane.update(bytes([level]) * plane.buffer_size)
+    picture.colorspace, picture.color_range = number, 2 if full_range else 1
+    full = full_range or pixels == "yuvj420p"
+    y = luma / 255 if full else (luma - 16) / 219
+    u, v = ((level - 128) / (255 if full else 224) for level in (chroma_blue, chroma_red))
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    shown = Frame(0, 0.0, picture).image[24, 32].astype(float)
+    assert shown == pytest.approx([255 * r, 255 * g, 255 * b], abs=3)
+
+
+@pytest.mark.parametrize(
+    "pixels", ["yuv420p", "yuv420p10le", "yuv422p", "yuva420p", "nv12", "rgba", "bgr24", "gbrp", "rgb48le"]
+)
+@pytest.mark.parametrize("size", [(48, 64), (47, 63), (9, 8)])
+def test_every_kind_of_pixels_is_shown(pixels: str, size: tuple[int, int]) -> None:
+    drawn = four_corners(*size)
+    picture = av.VideoFrame.from_ndarray(drawn, format="rgb24").reformat(format=pixels)
+    image = Frame(0, 0.0, picture).image
+    assert image.dtype == np.uint8
+    assert image.flags["C_CONTIGUOUS"]
+    assert corners(image) == corners(drawn)
+
+
+def test_grey_is_shown_as_grey() -> None:
+    drawn = np.linspace(0, 255, 48 * 64).astype(np.uint8).reshape(48, 64)
+    image = Frame(0, 0.0, av.VideoFrame.from_ndarray(drawn, format="gray")).image
+    assert np.abs(image - drawn[..., None].astype(int)).max() <= 1
+
+
+def test_image_is_converted_when_asked_for_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_converted = 0
+    convert = media._upright_rgb
+
+    def count(picture: av.VideoFrame) -> np.ndarray:
+        nonlocal n_converted
+        n_converted += 1
+        return convert(picture)
+
+    monkeypatch.setattr(media, "_upright_rgb", count)
+    frames = list(read_frames(write_video(tmp_path / "clip.mp4", flat_frames(5))))
+    assert n_converted == 0
+    assert frames[3].image is frames[3].image
+    assert n_converted == 1
+    assert grey_of(frames[3].image) == 3
+
+
+@pytest.mark.parametrize("n_frames, side", [(1, 64), (3, 8)])
+def test_small_clips_are_clips(tmp_path: Path, n_frames: int, side: int) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(n_frames, height=side, width=side))
+    assert [frame.image.shape for frame in read_frames(path)] == [(side, side, 3)] * n_frames
+    clip = probe(path)
+    assert (clip.has_video, clip.is_still, clip.width, clip.height) == (True, False, side, side)
+
+
+def test_probe_says_what_is_there(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(50), fps=NTSC_FPS, waveform=tone(440.0, 1.5))
+    clip = probe(path)
+    assert clip.path == path
+    assert (clip.has_video, clip.has_sound, clip.is_still, clip.width, clip.height) == (
+        True,
+        True,
+        False,
+        64,
+        48,
+    )
+    assert clip.fps == pytest.approx(30_000 / 1001)
+    assert clip.duration == pytest.approx(50 * 1001 / 30_000, abs=0.03)
+
+
+# Sound
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+def test_click_stays_at_its_time_at_every_rate(tmp_path: Path, sample_rate: int) -> None:
+    path = write_sound(
+        tmp_path / "a.wav", [(0.0, click(1.3, 2.5, sample_rate=sample_rate))], sample_rate=sample_rate
+    )
+    waveform = waveform_of(path)
+    assert abs(int(np.abs(waveform).argmax()) - 1.3 * SAMPLE_RATE) <= 1
+    assert abs(waveform.size - 2.5 * SAMPLE_RATE) <= 2
+
+
+def test_tone_keeps_its_pitch_loudness_and_length(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "a.wav", [(0.0, tone(1000.0, 3.0, sample_rate=44_100))], sample_rate=44_100)
+    waveform = waveform_of(path)
+    expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(waveform.size) / SAMPLE_RATE)
+    assert waveform.dtype == np.float32
+    assert np.abs(waveform - expected)[100:-100].max() < 0.01
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left = tone(440.0, 1.0, sample_rate=SAMPLE_RATE)
+    stereo = np.stack([left, np.zeros_like(left)])
+    path = write_sound(tmp_path / "a.wav", [(0.0, stereo)], sample_rate=SAMPLE_RATE)
+    assert np.abs(waveform_of(path) - left / 2).max() < 1e-4
+    cancelled = write_sound(tmp_path / "b.wav", [(0.0, np.stack([left, -left]))], sample_rate=SAMPLE_RATE)
+    assert np.abs(waveform_of(cancelled)).max() < 1e-4
+
+
+def test_holes_and_a_late_start_are_zeros(tmp_path: Path) -> None:
+    sound = tone(440.0, 0.5, sample_rate=SAMPLE_RATE)
+    path = write_sound(tmp_path / "a.mkv", [(0.0, sound), (70.0, sound)], sample_rate=SAMPLE_RATE)
+    stretches = list(read_sound(path))
+    assert max(stretch.size for stretch in stretches) <= 1.01 * SAMPLE_RATE
+    waveform = np.concatenate(stretches)
+    assert waveform.size == pytest.approx(70.5 * SAMPLE_RATE, abs=20)
+    assert not waveform[9000 : 69 * SAMPLE_RATE].any()
+    assert np.abs(waveform[70 * SAMPLE_RATE + 100 :]).mean() == pytest.approx(0.5 * 2 / np.pi, abs=0.01)
+
+
+def test_samples_that_are_no_number_are_silence(tmp_path: Path) -> None:
+    sound = tone(440.0, 1.0)
+    sound[[1000, 2000, 3000]] = np.nan, np.inf, -np.inf
+    path = write_sound(tmp_path / "a.mkv", [(0.0, sound)], codec="pcm_f32le")
+    waveform = waveform_of(path)
+    assert np.isfinite(waveform).all()
+    assert np.abs(waveform).max() < 0.6
+
+
+def test_cover_art_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.flac"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(four_corners(), format="rgb24")
+        picture.pts = 0
+        container.mux([*cover.encode(picture), *cover.encode(None)])
+        samples = np.full((1, SAMPLE_RATE), 1000, np.int16)
+        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        block.sample_rate = SAMPLE_RATE
+        container.mux([*sound.encode(block), *sound.encode(None)])
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 1  # or this test proves nothing
+    assert list(read_frames(path)) == []
+    assert (probe(path).has_video, probe(path).width, probe(path).fps) == (False, 0, 0.0)
+    assert waveform_of(path).size == SAMPLE_RATE
+
+
+def test_absence_is_no_error(tmp_path: Path) -> None:
+    silent = write_video(tmp_path / "silent.mp4", flat_frames(3))
+    assert list(read_sound(silent)) == []
+    assert probe(silent).has_sound is False
+    unseen = write_sound(tmp_path / "unseen.wav", [(0.0, tone(440.0, 0.2))])
+    assert list(read_frames(unseen)) == []
+    assert probe(unseen).has_video is False
+    assert probe(unseen).duration == pytest.approx(0.2)
+
+
+# Files that are none, or no longer whole
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("text.mp4", "no film at all\n" * 99),
+        ("text.txt", "no film at all\n" * 99),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nclip.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile clip.ts\n"),
+        ("call.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"),
+        ("titles.srt", "1\n00:00:00,000 --> 00:00:01,000\nhello\n"),
+        ("empty.mp4", ""),
+    ],
+)
+def test_what_is_no_media_file_fails_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    write_video(tmp_path / "clip.ts", flat_frames(3))  # what the lists would lead to
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert isinstance(error_of(path), MediaError)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_no_file_fails_in_one_line(tmp_path: Path) -> None:
+    assert "does not exist" in str(error_of(tmp_path / "missing.mp4"))
+    assert "is not a file" in str(error_of(tmp_path))
+
+
+def test_video_without_its_index_fails_in_one_line(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(20))
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"moov") - 4])
+    assert isinstance(error_of(path), MediaError)
+
+
+def test_video_of_which_nothing_decodes_fails_in_one_line(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(20))
+    content = bytearray(path.read_bytes())
+    begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    content[begin:end] = bytes(end - begin)
+    path.write_bytes(content)
+    for read in (probe, lambda one: list(read_frames(one))):
+        with pytest.raises(MediaError, match="nothing of its video"):
+            read(path)
+
+
+def test_cut_video_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_video(
+        tmp_path / "clip.mkv",
+        (np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8) for n in range(100)),
+        waveform=tone(440.0, 4.0),
+        options={"g": "10"},
+    )
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert 30 <= len(times_of(path)) < 100
+    assert waveform_of(path).size > SAMPLE_RATE
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_damage_in_the_middle_is_passed_over(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str
+) -> None:
+    path = write_video(
+        tmp_path / f"clip.{ending}",
+        (np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8) for n in range(100)),
+        waveform=tone(440.0, 4.0),
+        options={"g": "10"},
+    )
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20_000] = np.random.default_rng(0).bytes(20_000)
+    path.write_bytes(content)
+    times = times_of(path)
+    assert 50 <= len(times) <= 100
+    assert times == sorted(times)
+    assert times[-1] > 3.8
+    assert waveform_of(path).size > 3.8 * SAMPLE_RATE
+    assert capfd.readouterr() == ("", "")
+
+
+def test_file_that_breaks_off_gives_all_the_decoder_holds() -> None:
+    def breaks_off(_: object) -> Iterator[str]:
+        yield "first"
+        raise av.error.InvalidDataError(1, "the file breaks off")
+
+    asked: list[str | None] = []
+
+    def decode(packet: Any) -> list[Any]:
+        asked.append(packet)
+        return [SimpleNamespace(pts=len(asked))] if len(asked) > 1 else []
+
+    stream: Any = SimpleNamespace(time_base=Fraction(1, 10))
+    source: Any = SimpleNamespace(container=SimpleNamespace(streams=[], demux=breaks_off), start=Fraction(0))
+    assert [stamp for stamp, _ in media._decode(source, stream, decode)] == [0.2]
+    assert asked == ["first", None]
+
+
+@pytest.mark.parametrize("name", ["100 %d.mp4", "a*b?.mkv", "é 映画.mp4", "http_x.mp4", "concat:a|b.mp4"])
+def test_names_are_only_names(tmp_path: Path, name: str) -> None:
+    plain = write_video(tmp_path / f"plain{Path(name).suffix}", flat_frames(3))
+    try:
+        path = plain.rename(tmp_path / name)
+    except OSError:
+        pytest.skip("the file system does not take this name")
+    assert len(times_of(path)) == 3
+
+
+# Memory
+
+
+@pytest.mark.parametrize("read", [read_frames, read_sound])
+def test_file_is_closed_when_the_reader_ends_or_is_dropped(
+    tmp_path: Path, opened: list[Any], read: Any
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(60), waveform=tone(440.0, 2.4))
+    opened.clear()
+    reader = read(path)
+    assert not opened  # nothing happens before the first frame is asked for
+    next(reader)
+    assert len(opened[0].streams) > 0
+    reader.close()
+    list(read(path))
+    probe(path)
+    assert [len(container.streams) for container in opened] == [0, 0, 0]
+
+
+def test_readers_read_no_further_than_they_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(300), waveform=tone(440.0, 12.0))
+    n_decoded = 0
+    decode = media._decode
+
+    def count(*arguments: Any) -> Iterator[tuple[float | None, Any]]:
+        nonlocal n_decoded
+        for decoded in decode(*arguments):
+            n_decoded += 1
+            yield decoded
+
+    monkeypatch.setattr(media, "_decode", count)
+    reader = read_frames(path)
+    next(reader)
+    assert n_decoded == 1
+    n_decoded = 0
+    sound = read_sound(path)
+    assert next(sound).size <= 1.01 * SAMPLE_RATE
+    assert n_decoded <= 48_000 // 1024 + 2
+
+
+# Real clips
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the folder shared/clips is not beside the project")
+@pytest.mark.parametrize("name", ["grid_bbaf2n.mpg", "ravdess_01-01-01-01-01-01-01.mp4", "single_face.mp4"])
+def test_real_clips_have_every_frame_at_its_time(name: str) -> None:
+    with av.open(str(CLIPS / name)) as container:
+        start = min(float(stream.start_time * stream.time_base) for stream in container.streams)  # type: ignore[operator]
+        expected = [frame.time - start for frame in container.decode(video=0)]
+    assert times_of(CLIPS / name) == pytest.approx(expected, abs=1e-6)
+    assert waveform_of(CLIPS / name).size / SAMPLE_RATE == pytest.approx(
+        probe(CLIPS / name).duration, abs=0.05
+    )

@@ -1,0 +1,208 @@
+"""Scores against scikit-learn's and against hand examples; intervals, and what must be refused."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
+
+from mien.errors import MetricError
+from mien.expressions import EXPRESSIONS
+from mien.metrics import (
+    Interval,
+    accuracy,
+    bootstrap,
+    confusion,
+    macro_f1,
+    per_class,
+    quadrant_confusion,
+    score,
+    uar,
+)
+
+AFFWILD2_VAL = (82_258, 6_126, 5_296, 8_408, 34_511, 25_157, 12_332, 106_444)
+"""Frames of each class in Aff-Wild2's validation split, in the order of EXPRESSIONS."""
+
+name = st.sampled_from(EXPRESSIONS)
+rows = st.lists(st.tuples(name, name), min_size=1, max_size=60)
+
+
+def drawn(n_rows: int, seed: int = 0, skill: float = 0.5) -> tuple[list[str], list[str]]:
+    """Labels, and predictions of which a share is right."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(EXPRESSIONS, n_rows)
+    guesses = np.where(rng.random(n_rows) < skill, labels, rng.choice(EXPRESSIONS, n_rows))
+    return labels.tolist(), guesses.tolist()
+
+
+@given(rows)
+def test_scores_are_those_of_sklearn(pairs: list[tuple[str, str]]) -> None:
+    labels, predictions = [list(column) for column in zip(*pairs, strict=True)]
+    counts = confusion(labels, predictions, EXPRESSIONS)
+    assert (counts == confusion_matrix(labels, predictions, labels=EXPRESSIONS)).all()
+    options = {"labels": EXPRESSIONS, "zero_division": 0}
+    assert macro_f1(counts) == pytest.approx(f1_score(labels, predictions, average="macro", **options))
+    occurring = sorted(set(labels))
+    expected = recall_score(labels, predictions, labels=occurring, average="macro", zero_division=0)
+    assert uar(counts) == pytest.approx(expected)
+    assert accuracy(counts) == pytest.approx(np.mean([one == other for one, other in pairs]))
+    table = per_class(counts, EXPRESSIONS)
+    for field, oracle in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        ours = [getattr(table[one], field) for one in EXPRESSIONS]
+        assert ours == pytest.approx(oracle(labels, predictions, average=None, **options))
+    assert [table[one].support for one in EXPRESSIONS] == [labels.count(one) for one in EXPRESSIONS]
+
+
+@given(rows, st.randoms())
+def test_order_of_rows_does_not_matter(pairs: list[tuple[str, str]], random: object) -> None:
+    shuffled = list(pairs)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    groups = {pair: f"video {number % 3}" for number, pair in enumerate(pairs)}
+    before, after = (
+        score([one for one, _ in order], [other for _, other in order], groups=[groups[p] for p in order])
+        for order in (pairs, shuffled)
+    )
+    assert before.as_dict() == after.as_dict()
+
+
+def test_always_other_scores_as_little_as_it_should_on_affwild2() -> None:
+    labels = np.repeat(EXPRESSIONS, AFFWILD2_VAL)
+    scores = score(labels, np.full(len(labels), "Other"))
+    assert scores.macro_f1.value == pytest.approx(0.0688, abs=5e-5)
+    assert scores.uar.value == pytest.approx(1 / 8)
+    assert scores.n == sum(AFFWILD2_VAL)
+
+
+def test_class_in_neither_counts_as_zero_in_macro_f1_but_not_in_uar() -> None:
+    counts = confusion(["Fear", "Anger"], ["Fear", "Anger"], ("Anger", "Fear", "Sadness"))
+    assert macro_f1(counts) == pytest.approx(2 / 3)
+    assert uar(counts) == 1.0
+
+
+def test_a_stack_of_matrices_scores_as_its_members() -> None:
+    stack = np.random.default_rng(0).integers(0, 9, (5, 8, 8))
+    for of in (macro_f1, accuracy, uar):
+        assert of(stack) == pytest.approx([float(of(one)) for one in stack])
+
+
+def test_rows_without_a_label_never_enter() -> None:
+    labels, predictions = drawn(40)
+    with_gaps = [*labels, None, None]
+    assert (confusion(with_gaps, [*predictions, "Fear", None], EXPRESSIONS).sum()) == 40
+    probs = np.full((42, 8), np.nan)
+    probs[:40] = np.eye(8)[[EXPRESSIONS.index(one) for one in predictions]]
+    groups = [f"video {number % 4}" for number in range(40)]
+    kept = score(labels, probs[:40], groups=groups)
+    assert score(with_gaps, probs, groups=[*groups, "unlabelled", "unlabelled"]).as_dict() == kept.as_dict()
+
+
+def test_quadrants_pool_expressions_and_leave_other_out() -> None:
+    labels = ["Anger", "Fear", "Happiness", "Sadness", "Neutral", "Other", "Fear"]
+    predictions = ["Fear", "Surprise", "Surprise", "Neutral", "Neutral", "Anger", "Other"]
+    counts = quadrant_confusion(confusion(labels, predictions, EXPRESSIONS), EXPRESSIONS)
+    assert counts.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    with pytest.raises(MetricError, match="'laugh' has no quadrant"):
+        quadrant_confusion(np.eye(1), ("laugh",))
+
+
+def test_bootstrap_repeats_and_surrounds_the_value() -> None:
+    labels, predictions = drawn(400)
+    first = bootstrap(macro_f1, labels, predictions, EXPRESSIONS)
+    assert first == bootstrap(macro_f1, labels, predictions, EXPRESSIONS)
+    assert first != bootstrap(macro_f1, labels, predictions, EXPRESSIONS, seed=1)
+    assert first.low < first.value < first.high
+    assert first.value == macro_f1(confusion(labels, predictions, EXPRESSIONS))
+    narrower = bootstrap(macro_f1, labels, predictions, EXPRESSIONS, level=0.5)
+    assert first.low < narrower.low < narrower.high < first.high
+
+
+def test_bootstrap_of_rows_is_that_of_resampled_rows() -> None:
+    labels, predictions = (np.array(column) for column in drawn(150))
+    ours = bootstrap(macro_f1, labels, predictions, EXPRESSIONS, n=4000)
+    rng = np.random.default_rng(5)
+    draws = rng.integers(0, 150, (4000, 150))
+    scores = [macro_f1(confusion(labels[one], predictions[one], EXPRESSIONS)) for one in draws]
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
+
+
+def test_bootstrap_of_groups_is_that_of_resampled_groups() -> None:
+    labels, predictions = (np.array(column) for column in drawn(150))
+    groups = np.random.default_rng(2).integers(0, 12, 150)
+    ours = bootstrap(accuracy, labels, predictions, EXPRESSIONS, groups=[f"{g:02}" for g in groups], n=4000)
+    rng = np.random.default_rng(5)
+    scores = []
+    for draw in rng.integers(0, 12, (4000, 12)):
+        chosen = np.concatenate([np.flatnonzero(groups == one) for one in draw])
+        scores.append((labels[chosen] == predictions[chosen]).mean())
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
+
+
+def test_groups_of_rows_that_fail_together_widen_the_interval() -> None:
+    labels = ["Fear", "Anger"] * 200
+    right = [number // 40 % 2 == 0 for number in range(400)]
+    predictions = [one if good else "Other" for one, good in zip(labels, right, strict=True)]
+    groups = [f"video {number // 40}" for number in range(400)]
+    by_row = bootstrap(accuracy, labels, predictions, EXPRESSIONS)
+    by_group = bootstrap(accuracy, labels, predictions, EXPRESSIONS, groups=groups)
+    assert by_group.high - by_group.low > 3 * (by_row.high - by_row.low)
+    assert by_group.value == by_row.value
+
+
+def test_a_single_group_has_no_bounds() -> None:
+    scores = score(["Fear", "Anger"], ["Fear", "Fear"], groups=["a", "a"])
+    assert scores.accuracy == Interval(None, 0.5, None)
+    assert scores.n_groups == 1
+    assert str(scores.accuracy) == "0.5000"
+    assert str(Interval(0.25, 0.5, 0.75)) == "0.5000 [0.2500, 0.7500]"
+
+
+def test_resampling_is_fast_enough_for_a_whole_split() -> None:
+    labels, predictions = drawn(300_000)
+    groups = [f"video {number // 100}" for number in range(300_000)]
+    start = time.perf_counter()
+    bootstrap(macro_f1, labels, predictions, EXPRESSIONS, groups=groups)
+    assert time.perf_counter() - start < 10
+
+
+def test_scores_from_probabilities_say_more_than_from_names() -> None:
+    labels, predictions = drawn(90)
+    probs = 0.6 * np.eye(8)[[EXPRESSIONS.index(one) for one in predictions]] + 0.05
+    from_probs, from_names = score(labels, probs), score(labels, predictions)
+    assert from_names.ece is None
+    assert from_names.reliability == ()
+    assert from_probs.ece == pytest.approx(abs(0.65 - from_probs.accuracy.value))
+    assert from_probs.macro_f1 == from_names.macro_f1
+    written = json.loads(json.dumps(from_probs.as_dict()))
+    assert written["confusion"]["Fear"]["Anger"] == from_probs.confusion[3, 1]
+    assert written["macro_f1"]["value"] == from_probs.macro_f1.value
+    assert written["per_class"]["Sadness"]["support"] == labels.count("Sadness")
+    assert written["quadrants"]["pleasant-calm"]["pleasant-calm"] == from_probs.quadrants[3, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "groups", "message"),
+    [
+        ([], [], None, "none of 0 rows has a label"),
+        ([None], ["Fear"], None, "none of 1 rows has a label"),
+        (["Fear"], ["Fear", "Fear"], None, "1 labels but 2 predictions"),
+        (["fear"], ["Fear"], None, "'fear' is not a class; expected one of Neutral"),
+        (["Fear"], ["Bored"], None, "'Bored' is not a class"),
+        ([-1], ["Fear"], None, "-1 is not a class"),
+        (["Fear"], [None], None, "1 labelled rows have no prediction"),
+        (["Fear"], ["Fear"], ["a", "b"], "2 groups for 1 labels"),
+        (["Fear"], np.full((1, 8), np.nan), None, "holds NaN"),
+        (["Fear"], np.full((1, 8), 0.5), None, "does not sum to 1"),
+        (["Fear"], np.full((2, 8), 0.125), None, "2 rows of probabilities for 1 labels"),
+        (["Fear"], np.full((1, 7), 1 / 7), None, "expected at least one row of 8 classes"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    labels: list, predicted: object, groups: object, message: str
+) -> None:
+    with pytest.raises(MetricError, match=message):
+        score(labels, predicted, groups=groups)

@@ -1,0 +1,282 @@
+"""Readings to rows: gaps, smoothing, fusion and flags, case by case."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.errors import InputError
+from mien.expressions import EXPRESSIONS
+from mien.fusion import proportion
+from mien.timeline import Reading, TimelineSettings, _Run, rows
+from some_readings import AS_READ, person, probs_of, reading
+
+
+def tracks_at(found, time: float) -> list:
+    return [row.track_id for row in found if row.time == time]
+
+
+# --- gaps ---------------------------------------------------------------------------------------------------
+
+
+def test_between_two_looks_everything_is_interpolated_as_by_hand():
+    first = person(1, probs_of("Anger", 0.93), np.array([0, 0, 10, 10], np.float32), 0.8)
+    last = person(1, probs_of("Fear", 0.93), np.array([40, 8, 50, 18], np.float32), 1.0)
+    given = [reading(0.0, (first,)), reading(0.05, None), reading(0.1, ()), reading(0.2, (last,))]
+    seen, quarter, half, end = rows(given, AS_READ)
+    assert quarter.box.tolist() == [10, 2, 20, 12]
+    assert half.box.tolist() == [20, 4, 30, 14]
+    assert half.confidence == pytest.approx(0.9)
+    np.testing.assert_allclose(quarter.probs[[1, 3, 0]], [0.70, 0.24, 0.01], atol=1e-6)
+    np.testing.assert_allclose(half.probs[[1, 3, 0]], [0.47, 0.47, 0.01], atol=1e-6)
+    assert quarter.box.dtype == quarter.probs.dtype == np.float32
+    assert ["interpolated" in row.flags for row in (seen, quarter, half, end)] == [False, True, True, False]
+    assert end.probs.tobytes() == last.probs.tobytes()
+
+
+def test_interpolation_between_equal_looks_changes_no_bit():
+    odd = np.random.default_rng(0).dirichlet(np.ones(8)).astype(np.float32)
+    given = [reading(0.0, (person(1, odd),)), reading(0.033, None), reading(0.1, (person(1, odd),))]
+    assert {row.probs.tobytes() for row in rows(given, AS_READ)} == {odd.tobytes()}
+
+
+@pytest.mark.parametrize(("max_gap", "filled"), [(0.5, True), (0.499, False), (0, False)])
+def test_a_gap_is_filled_up_to_max_gap_and_no_further(max_gap, filled):
+    given = [reading(time, faces) for time, faces in ((0.6, (person(1),)), (1.0, ()), (1.1, (person(1),)))]
+    assert given[2].time - given[0].time > 0.5  # in floats
+    found = list(rows(given, replace(AS_READ, max_gap=max_gap)))
+    assert tracks_at(found, 1.0) == [1 if filled else None]
+    assert ("no_face" in found[1].flags) is not filled
+
+
+def test_after_the_last_look_its_values_hold_until_the_next_look():
+    given = [reading(0.0, (person(1, "Fear"),)), reading(0.1, None), reading(0.2, ()), reading(0.3, None)]
+    seen, held, gone, still_gone = rows(given, AS_READ)
+    assert (held.track_id, held.label, held.flags & {"interpolated"}) == (1, "Fear", {"interpolated"})
+    assert held.probs.tobytes() == seen.probs.tobytes()
+    assert gone.track_id is still_gone.track_id is None
+    assert "no_face" in gone.flags
+
+
+@pytest.mark.parametrize("seen_again", [True, False])
+def test_values_hold_no_longer_than_max_gap(seen_again):
+    given = [reading(0.0, (person(1),))] + [reading(n / 10, None) for n in range(1, 20)]
+    given += [reading(2.0, (person(1),))] * seen_again
+    found = list(rows(given, AS_READ))
+    assert [row.time for row in found if row.track_id == 1] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5] + [
+        2.0
+    ] * seen_again
+
+
+def test_nobody_is_in_view_before_the_first_look():
+    given = [reading(0.0, None), reading(0.1, None), reading(0.2, (person(1),))]
+    assert [row.track_id for row in rows(given, AS_READ)] == [None, None, 1]
+
+
+def test_people_in_a_frame_come_by_track_whether_seen_or_filled_in():
+    given = [
+        reading(0.0, (person(9), person(2))),
+        reading(0.1, (person(5),)),
+        reading(0.2, (person(9), person(2))),
+    ]
+    found = list(rows(given, AS_READ))
+    assert [row.track_id for row in found] == [2, 9, 2, 5, 9, 2, 9]
+    assert [row.track_id for row in found if "interpolated" in row.flags] == [2, 9]
+
+
+def test_time_stamps_that_stand_still_are_no_division_by_zero():
+    given = [reading(0.0, (person(1),)), reading(0.0, None), reading(0.0, (person(1),))]
+    assert [row.track_id for row in rows(given, TimelineSettings())] == [1, 1, 1]
+
+
+# --- smoothing ----------------------------------------------------------------------------------------------
+
+
+def test_the_mean_is_centred_and_shrinks_at_the_ends():
+    level = [0.0, 1.0, 0.0, 0.5, 0.0]
+    given = [
+        reading(n / 10, (person(1, np.array([p, 1 - p, 0, 0, 0, 0, 0, 0], np.float32)),))
+        for n, p in enumerate(level)
+    ]
+    found = [float(row.probs[0]) for row in rows(given, TimelineSettings(smooth=0.2))]
+    assert found == pytest.approx([1 / 2, 1 / 3, 1.5 / 3, 0.5 / 3, 0.5 / 2])
+
+
+def test_no_smoothing_is_identity_bit_for_bit():
+    drawn = np.random.default_rng(1).dirichlet(np.ones(8), (2, 30)).astype(np.float32)
+    given = [reading(n / 30, (person(1, drawn[0, n]),), drawn[1, n]) for n in range(30)]
+    for n, row in enumerate(rows(given, AS_READ)):
+        assert row.face_probs.tobytes() == drawn[0, n].tobytes()
+        assert row.voice_probs.tobytes() == drawn[1, n].tobytes()
+
+
+def test_no_smoothing_parts_frames_of_one_time_and_waits_for_none():
+    given = [reading(0.0, (person(1, one),)) for one in ("Anger", "Fear", "Sadness")]
+    arrived = []
+    stream = rows((arrived.append(one) or one for one in given), AS_READ)
+    for n, row in enumerate(stream):
+        assert len(arrived) == n + 1
+        assert row.probs.tobytes() == given[n].faces[0].probs.tobytes()
+
+
+def test_a_window_that_holds_one_frame_leaves_it_bit_for_bit():
+    drawn = np.random.default_rng(1).uniform(0, 1e-9, (20, 8)).astype(np.float32)
+    drawn[::2, 0] = drawn[1::2, 1] = 1
+    given = [reading(n * 0.3, (person(1, probs),)) for n, probs in enumerate(drawn)]
+    for row, probs in zip(rows(given, TimelineSettings(smooth=0.5)), drawn, strict=True):
+        assert row.probs.tobytes() == probs.tobytes()
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 3), st.sampled_from([12, 25, 30, 60]))
+@settings(max_examples=15, deadline=None)
+def test_constant_probabilities_stay(seed, smooth, fps):
+    constant = np.random.default_rng(seed).dirichlet(np.ones(8)).astype(np.float32)
+    given = [
+        reading(n / fps, (person(1, constant),) if n % 3 == 0 else None, constant if n % 50 < 40 else None)
+        for n in range(120)
+    ]
+    for row in rows(given, TimelineSettings(smooth=smooth)):
+        np.testing.assert_allclose(row.face_probs, constant, atol=6e-8)
+        np.testing.assert_allclose(row.probs, constant, atol=1.2e-7)
+
+
+def test_a_day_of_totals_does_not_wear_the_mean_down():
+    run, drawn = _Run(0.2), np.random.default_rng(2).dirichlet(np.ones(8), 5).astype(np.float32)
+    run._total = run._before = np.full(8, 24 * 3600 * 60.0)
+    for n, probs in enumerate(drawn):
+        run.append(n / 10, probs)
+    means = [run.mean(n / 10) for n in range(3)]
+    np.testing.assert_allclose(means[2], drawn[1:4].astype(float).mean(axis=0), atol=3e-8)
+
+
+def test_nothing_is_smoothed_across_a_gap_in_the_face_or_in_the_voice():
+    wide = TimelineSettings(smooth=10, max_gap=0.15)
+    sides = ["Anger"] * 4 + [None] * 2 + ["Fear"] * 4
+    given = [reading(n / 10, (person(1, one),) if one else (), None) for n, one in enumerate(sides)]
+    labels = {row.time: row.probs.tobytes() for row in rows(given, wide) if row.probs is not None}
+    assert set(labels.values()) == {probs_of("Anger").tobytes(), probs_of("Fear").tobytes()}
+    given = [reading(n / 10, (), one) for n, one in enumerate(sides)]
+    found = list(rows(given, wide))
+    assert [row.label for row in found] == sides
+    assert {row.probs.tobytes() for row in found[:4]} == {probs_of("Anger").tobytes()}
+
+
+# --- fusion and flags ---------------------------------------------------------------------------------------
+
+FACE, OTHER_FACE, VOICE = probs_of("Happiness", 0.8), probs_of("Sadness", 0.7), probs_of("Anger", 0.9)
+
+
+def fused(voice_weight: float = 1.0, face_weight: float = 1.0) -> np.ndarray:
+    return proportion(VOICE, FACE, voice_weight=voice_weight, face_weight=face_weight)
+
+
+@pytest.mark.parametrize(
+    ("faces", "voice", "options", "expected"),
+    [
+        pytest.param([1], True, {}, [(fused(), "both", set())], id="one person and a voice"),
+        pytest.param(
+            [1], True, {"voice_weight": 2, "face_weight": 3}, [(fused(2, 3), "both", set())], id="weights"
+        ),
+        pytest.param([1], True, {"voice_weight": 0}, [(FACE, "face", set())], id="voice of no weight"),
+        pytest.param([1], True, {"face_weight": 0}, [(VOICE, "voice", set())], id="face of no weight"),
+        pytest.param([1], False, {}, [(FACE, "face", {"no_speech"})], id="one person, no voice"),
+        pytest.param(
+            [1, 2],
+            True,
+            {},
+            [(FACE, "face", {"voice_unassigned"}), (OTHER_FACE, "face", {"voice_unassigned"})],
+            id="two people and a voice",
+        ),
+        pytest.param(
+            [1, 2],
+            False,
+            {},
+            [(FACE, "face", {"no_speech"}), (OTHER_FACE, "face", {"no_speech"})],
+            id="two people, no voice",
+        ),
+        pytest.param(
+            [1, 2],
+            True,
+            {"speaker": 1},
+            [(fused(), "both", set()), (OTHER_FACE, "face", set())],
+            id="the speaker and another",
+        ),
+        pytest.param([2], True, {"speaker": 1}, [(OTHER_FACE, "face", set())], id="not the speaker"),
+        pytest.param([], True, {}, [(VOICE, "voice", {"no_face"})], id="a voice alone"),
+        pytest.param([], True, {"speaker": 1}, [(VOICE, "voice", {"no_face"})], id="the speaker out of view"),
+        pytest.param([], False, {}, [(None, "none", {"no_face", "no_speech"})], id="nothing"),
+    ],
+)
+def test_who_is_fused_with_the_voice(faces, voice, options, expected):
+    people = tuple(person(k, FACE if k == 1 else OTHER_FACE) for k in faces)
+    found = list(rows([reading(0.0, people, VOICE if voice else None)], TimelineSettings(**options)))
+    assert [row.track_id for row in found] == (faces or [None])
+    for row, (probs, source, flags) in zip(found, expected, strict=True):
+        assert (row.source, row.flags) == (source, flags)
+        assert (row.voice_probs is None) is not voice
+        if voice:
+            assert row.voice_probs.tobytes() == VOICE.tobytes()
+        if probs is None:
+            assert row.probs is row.label is None
+        else:
+            assert row.probs.tobytes() == probs.tobytes()
+            assert row.label == EXPRESSIONS[probs.argmax()]
+        face = {None: None, 1: FACE, 2: OTHER_FACE}[row.track_id]
+        assert row.face_probs is None if face is None else row.face_probs.tobytes() == face.tobytes()
+        assert (row.box is None) == (row.confidence is None) == (row.track_id is None)
+
+
+def test_a_tick_of_a_sound_only_file_is_a_row_without_frame_and_face():
+    tick = Reading(frame=None, time=0.02, faces=(), voice=VOICE, silent=False)
+    (row,) = rows([tick], TimelineSettings())
+    assert (row.frame, row.time, row.source, row.flags) == (None, 0.02, "voice", {"no_face"})
+
+
+def test_silence_is_said_wherever_the_reading_says_it():
+    given = [
+        reading(0.0, (person(1),), silent=True),
+        reading(0.1, (), silent=True),
+        reading(0.2, (person(1),)),
+    ]
+    assert [row.flags & {"silent"} for row in rows(given, replace(AS_READ, max_gap=0))] == [
+        {"silent"},
+        {"silent"},
+        set(),
+    ]
+
+
+def test_an_uncertain_row_is_flagged_and_keeps_its_label():
+    unsure, sure = probs_of("Disgust", 0.39), probs_of("Disgust", 0.4)
+    given = [reading(0.0, (person(1, unsure),)), reading(1.0, (person(1, sure),)), reading(2.0)]
+    first, second, nothing = rows(given, AS_READ)
+    assert (first.label, first.flags & {"low_confidence"}) == ("Disgust", {"low_confidence"})
+    assert (second.label, second.flags & {"low_confidence"}) == ("Disgust", set())
+    assert "low_confidence" not in nothing.flags
+
+
+def test_of_equal_probabilities_the_earlier_expression_is_the_label():
+    even = np.array([0, 0, 0.5, 0, 0.5, 0, 0, 0], np.float32)
+    (row,) = rows([reading(0.0, (person(1, even),))], AS_READ)
+    assert row.label == "Disgust"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"smooth": -0.5}, "smooth is -0.5; expected seconds"),
+        ({"max_gap": float("nan")}, "max_gap is nan; expected seconds"),
+        ({"min_duration_on": -1}, "min_duration_on is -1"),
+        ({"min_duration_off": float("inf")}, "min_duration_off is inf"),
+        ({"low_confidence": 1.5}, "low_confidence is 1.5; expected a probability"),
+        ({"onset": 1.01}, "onset is 1.01"),
+        ({"offset": -0.1}, "offset is -0.1"),
+        ({"onset": 0.2}, "offset is 0.3; expected no more than onset, which is 0.2"),
+        ({"voice_weight": -1}, "voice_weight is -1"),
+        ({"voice_weight": 0, "face_weight": 0}, "both 0"),
+    ],
+)
+def test_settings_that_make_no_sense(option, message):
+    with pytest.raises(InputError, match=message):
+        TimelineSettings(**option)
