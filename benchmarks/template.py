@@ -2,8 +2,8 @@
 
     python benchmarks/template.py FERPLUS48.parquet [--count 2000]
 
-The template of the mean of four is `mien.faces.FERPLUS_LANDMARKS`; the spreads say how wide the jitter of training
-must be to cover FER+'s loose framing. Nothing is written.
+The template of the mean of four is `mien.faces.FERPLUS_LANDMARKS`; the spreads say how wide the jitter of
+training must be to cover FER+'s loose framing. Nothing is written.
 """
 
 from __future__ import annotations

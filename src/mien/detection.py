@@ -36,9 +36,9 @@ _MAX_CANDIDATES = 400
 MAX_OVERLAP = 0.4
 """Intersection over union above which two boxes are one face."""
 
-SMALLEST_PX = 128
-"""Longest side below which a picture is enlarged to it: of faces that fill a picture of 48 px (FER+), 42 of
-100 are found as they are, 97 in 100 so enlarged."""
+SMALLEST_PX = 160
+"""Longest side below which a picture is enlarged to it: of faces that fill a picture of 48 px (FER+), 39 of
+100 are found as they are, 99 so enlarged. Also the size at which `look_near` sees part of a picture."""
 
 VIDEO_PX, STILL_PX = 480, 960
 """Longest side at which videos and still pictures are searched."""
@@ -129,8 +129,10 @@ def look_near(
 ) -> Detection | None:
     """The face that overlaps a box (xyxy, pixels of the RGB picture) most, sought in the part around it.
 
-    The part is 1.8 times as large as the box and reduced to 128 px: an eighth of the pixels of a search at
-    480×270. Its points differ from that search's, so they should not be mixed. None: no face overlaps the box.
+    The part is 1.8 times as large as the box and reduced to `SMALLEST_PX`. Its points differ from those of a
+    search of the whole picture: do not mix the two. They follow a tilted head better: the roll of 14 faces,
+    turned by 10, 20, 30 degrees, is off by 1.7, 2.7, 2.9; by 1.8, 3.3, 4.6 in a search at 480 px.
+    None: no face there overlaps the box.
     """
     limit = np.array([image.shape[1], image.shape[0]])
     centre, reach = (box[:2] + box[2:]) / 2, 0.9 * max(float(box[2] - box[0]), float(box[3] - box[1]))

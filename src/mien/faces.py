@@ -47,9 +47,10 @@ SWEEP_INTERVAL = 0.4
 """Seconds between two looks at the whole picture while all known faces are in sight: the longest that
 a newcomer waits. Where nobody is known or somebody is missing, every sampled frame is swept.
 
-Measured for one face at 640×360 and two at 1280×720 (processor time, busy machine): a sweep 10.2 and 14.3 ms,
-near looks 2.9 and 6.0, sparse optical flow forth and back 1.9 and 5.3. Flow saves too little for its code, drifts
-until the next sweep corrects it at one jerk, and cannot tell a face from the hand that passes before it.
+Measured for one face at 640×360 and two at 1280×720 (processor time, busy machine): a sweep 9.8 and 12.3 ms,
+near looks 3.0 and 6.3, sparse optical flow forth and back 1.5 and 3.8. Flow would be faster by 1.8 and 3.3 ms
+a sampled frame, but repeats the sweep's points, which are less exact, drifts from them until the next sweep
+corrects it at one jerk, and cannot tell a face from a hand before it.
 """
 
 MAX_NEAR_LOOKS = 4
@@ -122,7 +123,7 @@ def find_faces(
     Args:
         frames: in order of time; the image of one that is not looked at is never asked for.
         template: of the crops.
-        detector: sees whole frames, and parts of them no larger than 128 px.
+        detector: sees whole frames, and parts of them no larger than `SMALLEST_PX`.
         sample_hz: how many frames a second are looked at; the first always is.
         tracker: numbers the people; for a still picture give `Tracker(start_confidence=0.0)`.
     """
@@ -159,9 +160,9 @@ def _mark_due(frames: Iterable[Frame], sample_hz: float) -> Iterator[tuple[Frame
 def _sweep(frame: Frame, detector: Detector) -> list[Detection]:
     """Every face of the frame, with the points that a look near it gives.
 
-    A sweep and a near look put the mouth's corners up to 17 % of the eyes' distance apart on the same frame. Crops
-    that took turns between the two shook 1.1 to 3.1 times as much as those of sweeps alone; with every point from a
-    near look it is 1.15 times as much (geometric mean of 10 clips; 0.6 to 2.9).
+    Sweep and near look put a corner of the mouth up to 10 % of the eyes' distance apart on one frame, and
+    crops that took turns shook 1.0 to 3.5 times as much as those of sweeps alone. With each point from a near
+    look they shake 0.8 to 1.9 times as much (10 clips; geometric mean 1.1).
     """
     found = detector(frame.image)
     if len(found) > MAX_NEAR_LOOKS:
@@ -226,10 +227,10 @@ def align(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The crop in which a face's five points lie where the template has them, as nearly as a similarity can.
 
-    A larger face is first reduced by area, by the largest whole factor that leaves no enlarging. Compared with a
-    crop sampled 64 times as densely (PSNR), that gives 42 dB where warping straight gives 37 (2.4 times as
-    large) and 38 where that gives 30 (5.7 times); whole factors are also what OpenCV reduces fastest. Beyond the
-    picture's edge its last pixels go on: mirroring would draw a second mouth, black would draw an edge.
+    A larger face is first reduced by area, by the largest whole factor that leaves no enlarging. Beside
+    a crop sampled 64 times as densely (PSNR) that gives 42 dB where warping straight gives 37, for a face 2.4
+    times as large, and 38 where that gives 30, for 5.7 times; whole factors are also fastest in OpenCV.
+    Beyond the picture's edge its last pixels go on: mirroring would draw a second mouth, black an edge.
 
     Args:
         image: RGB.

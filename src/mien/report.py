@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mien.errors import InputError
-from mien.lanes import Persons
+from mien.lanes import Person, Persons
 from mien.segments import segments
 from mien.writers import WRITERS, Asides, Writer
 
@@ -42,6 +42,8 @@ class Report:
         self._formats = tuple(dict.fromkeys(formats))
         self._asides = Asides(self._directory)
         self._writers: list[Writer] = []
+        self.persons: tuple[Person, ...] = ()
+        """Everybody seen, once the report is finished."""
         self._persons = Persons()
         self._created: list[Path] = []
         self._finished = False
@@ -92,11 +94,11 @@ class Report:
         """
         assert not self._finished, "a report is finished once"
         assert {"file", "model", "mien"} <= provenance.keys(), f"provenance lacks a key: {sorted(provenance)}"
-        persons = self._persons.close()
+        self.persons = self._persons.close()
         names = [writer.file_name for writer in self._writers]
         try:
             for writer in self._writers:
-                writer.close(provenance, persons)
+                writer.close(provenance, self.persons)
             self._asides.keep(names)
         except OSError as error:
             raise self._unwritable(error) from error

@@ -25,7 +25,7 @@ from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ravdess import read_ravdess
 from mien.errors import DatasetError, MienError
 from mien.expressions import EXPRESSIONS
-from mien.faces import FERPLUS_TEMPLATE
+from mien.faces import Template
 from mien.losses import soft_cross_entropy
 from mien.metrics import confusion, macro_f1, uar
 from mien.models.checkpoint import build_network, load_tensors, save_network, save_tensors
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from mien.recipes import TrainConfig
 
     Hook = Callable[[str, int, int], None]
+
+CROP_PX = 48
+"""Side of the crops that the face net is given; that of FER+'s pictures, so that video is no sharper."""
 
 SAVE_EVERY = 100
 """Steps between two states on disk; an interrupted run repeats at most so many."""
@@ -253,7 +256,7 @@ def describe(config: TrainConfig, told: dict[str, Any]) -> ModelSpec:
         "training": json.loads(json.dumps({"recipe": recipe, "data": told})),
     }
     if config.modality == "face":
-        template = FERPLUS_TEMPLATE
+        template = Template(CROP_PX)
         return ModelSpec(**common, crop_px=template.size_px, landmarks=template.landmarks)
     return ModelSpec(**common, window=WINDOW)
 

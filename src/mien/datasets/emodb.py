@@ -1,4 +1,7 @@
-"""EMO-DB: acted German sentences, `<speaker><text><emotion><version>.flac|wav`, as training utterances."""
+"""EMO-DB: acted German sentences, `<speaker><text><emotion><version>.flac|wav`, as utterances.
+
+Speakers 15 and 16 are scored, the others train.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]")
 """Stem of a file: speaker (2 digits), text (letter, 2 digits), emotion letter, version letter."""
 
+SCORED_SPEAKERS = ("15", "16")
+
 
 def read_emodb(folder: Path) -> list[Utterance]:
-    """The utterances of an EMO-DB folder, in the order of their names, all in split `train`.
+    """The utterances of an EMO-DB folder, in the order of their names.
 
     Raises:
         DatasetError: No file is there, or a name or emotion letter is not EMO-DB's.
@@ -29,7 +34,10 @@ def read_emodb(folder: Path) -> list[Utterance]:
             raise DatasetError(f"{path.name}: not an EMO-DB file name (such as 03a01Fa)")
         utterances.append(
             Utterance(
-                path=path, label=EMODB[name["emotion"]], speaker=f"emodb-{name['speaker']}", split="train"
+                path=path,
+                label=EMODB[name["emotion"]],
+                speaker=f"emodb-{name['speaker']}",
+                split="val" if name["speaker"] in SCORED_SPEAKERS else "train",
             )
         )
     if not utterances:

@@ -1,6 +1,6 @@
 """RAVDESS speech: `Actor_NN/03-01-<emotion>-….flac|wav`, as utterances split by actor.
 
-Actors 1-14 train, 15-16 choose, 17-20 are scored; further actors are left out.
+Actors 1-14 train, 15-16 choose, 17-24 are scored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ NAME = re.compile(r"03-01-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
 """Stem of an audio-only speech file: modality-channel-emotion-intensity-statement-repetition-actor."""
 
 
-def split_of(actor: int) -> str | None:
-    """The split that an actor belongs to; None for actors that this package leaves alone.
+def split_of(actor: int) -> str:
+    """The split that an actor belongs to.
 
-    >>> split_of(14), split_of(15), split_of(17), split_of(21)
-    ('train', 'choose', 'val', None)
+    >>> split_of(14), split_of(15), split_of(17)
+    ('train', 'choose', 'val')
     """
-    for last, split in ((14, "train"), (16, "choose"), (20, "val")):
-        if actor <= last:
-            return split
-    return None
+    if actor <= 14:
+        return "train"
+    return "choose" if actor <= 16 else "val"
 
 
 def read_ravdess(folder: Path) -> list[Utterance]:
@@ -44,13 +43,14 @@ def read_ravdess(folder: Path) -> list[Utterance]:
             raise DatasetError(
                 f"{path.parent.name}/{path.name}: not a RAVDESS speech file name (03-01-EE-II-SS-RR-AA)"
             )
-        split = split_of(int(name["actor"]))
-        if split is not None:
-            utterances.append(
-                Utterance(
-                    path=path, label=RAVDESS[name["emotion"]], speaker=f"ravdess-{name['actor']}", split=split
-                )
+        utterances.append(
+            Utterance(
+                path=path,
+                label=RAVDESS[name["emotion"]],
+                speaker=f"ravdess-{name['actor']}",
+                split=split_of(int(name["actor"])),
             )
+        )
     if not utterances:
         raise DatasetError(f"{folder}: no Actor_NN folders with FLAC or WAV files; give RAVDESS' speech folder")
     return utterances

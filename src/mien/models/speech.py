@@ -6,7 +6,6 @@ Axes: B windows, M mel bins (rows), F mel frames (columns), T steps of 80 ms, D 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import log
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,13 +13,14 @@ from torch import nn
 
 from mien.models.attention import AttentionConfig, build_attention
 from mien.models.layers import N_FEATURES, initialise
+from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-QUIETEST = log(1e-5)
-"""Log-mel value of silence: the floor under which SPEC C1 takes no logarithm."""
+COLUMNS_PER_STEP = 8
+"""Mel columns (10 ms each) behind one step of the encoder's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

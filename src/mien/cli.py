@@ -1,0 +1,279 @@
+"""The command line: one verb is one library function; errors are one line and exit code 2.
+
+Heavy libraries are imported inside the verbs, so that `mien --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.errors import InputError, MienError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+app = typer.Typer(
+    help="Who shows which of eight expressions, when: seen in the face and heard in the voice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+MEDIA_SUFFIXES = frozenset(
+    ".3gp .avi .bmp .flac .flv .gif .jpeg .jpg .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus"
+    " .png .ts .wav .webm .webp .wma .wmv".split()
+)
+"""What is taken from a folder; a file that is named itself may be called anything."""
+
+Model = Annotated[str, typer.Option(help="A shipped model's name, or a folder from `mien export`.")]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one setting; repeatable.")
+]
+
+
+@app.command()
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="Videos, sound files, pictures, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report; several inputs get one folder each in it.")],
+    formats: Annotated[
+        str, typer.Option(help="Comma-separated: csv, json, segments, svg, png [plot], parquet [table].")
+    ] = "csv,json,segments,svg",
+    model: Model = "mien-s",
+    voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
+    speaker: Annotated[int | None, typer.Option(help="Track whose voice is heard, where several are seen.")] = None,
+    smooth: Annotated[float, typer.Option(help="Width of the mean over probabilities, seconds.")] = 0.5,
+    max_gap: Annotated[float, typer.Option(help="Longest stretch without a face that is filled, seconds.")] = 0.5,
+    sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
+) -> None:
+    """Write the expression timeline of each input: a table, segments, and a chart."""
+    from dataclasses import replace
+
+    from mien.pipeline import default_timeline
+    from mien.readings import ReadingSettings
+
+    reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
+    timeline = replace(default_timeline(model), smooth=smooth, max_gap=max_gap, speaker=speaker)
+    failures = 0
+    for path, folder in list(name_reports(paths, out)):
+        try:
+            write_report(path, folder, tuple(formats.split(",")), reading, timeline)
+        except MienError as error:
+            if len(paths) == 1 and path == paths[0]:
+                raise
+            failures += 1
+            tell_error(error)
+    if failures:
+        raise typer.Exit(2)
+
+
+def name_reports(paths: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
+    """Each input file with the folder of its report; equal names are numbered."""
+    files = [file for path in paths for file in (media_in(path) if path.is_dir() else [path])]
+    if len(paths) == 1 and not paths[0].is_dir():
+        yield files[0], out
+        return
+    taken: dict[str, int] = {}
+    for file in files:
+        name = file.stem or file.name
+        taken[name] = taken.get(name, 0) + 1
+        yield file, out / (name if taken[name] == 1 else f"{name}-{taken[name]}")
+
+
+def media_in(folder: Path) -> list[Path]:
+    """The media files of a folder, by name.
+
+    Raises:
+        InputError: There are none.
+    """
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"{folder} holds no video, sound or picture file; name a file or another folder")
+    return found
+
+
+def write_report(path: Path, folder: Path, formats: tuple[str, ...], reading: object, timeline: object) -> None:
+    """Analyzes one file with a progress bar, and tells where the report lies."""
+    from mien.pipeline import Analysis
+    from mien.report import Report
+
+    with progress() as hook:
+        analysis = Analysis(path, reading, timeline, hook)  # type: ignore[arg-type]
+        with Report(folder, formats=formats) as report:
+            report.record(analysis.rows(), analysis.timeline)
+            report.finish(analysis.provenance())
+            persons = report.persons
+    if analysis.n_frames:
+        typer.echo(f"{path.name}: {analysis.n_frames} frames; report in {folder}")
+    else:
+        typer.echo(f"{path.name}: sound only; report in {folder}")
+    for person in persons:
+        who = "voice" if person.track_id is None else f"person {person.track_id}"
+        typer.echo(f"  {who}: {person.dominant}, seen {person.first:.2f}-{person.last:.2f} s")
+
+
+@app.command()
+def models() -> None:
+    """List the models that are installed, their figures and licences."""
+    from mien.predictor import list_models
+
+    for model in list_models():
+        size = sum((model.folder / name).stat().st_size for name in model.sha256) / 1e6
+        typer.echo(f"{model.name}  {size:.1f} MB  voice : face = {model.voice_weight:g} : {model.face_weight:g}")
+        for modality, licence in model.licences.items():
+            typer.echo(f"  {modality} weights: {licence}")
+        for name, figure in model.figures.items():
+            typer.echo(f"  {name}: {figure}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and the command that mends it."""
+    from mien.doctor import examine, examine_weights
+    from mien.predictor import list_models
+
+    findings = examine()
+    for model in list_models():
+        findings += examine_weights(model.folder, model.sha256)
+    for finding in findings:
+        typer.echo(f"{finding.state:7} {finding.part}: {finding.detail}")
+        if finding.mend:
+            typer.echo(f"        → {finding.mend}")
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="face or speech.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds ferplus, or ravdess_speech and emodb.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there is taken up again.")],
+    settings: Setting = None,
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+) -> None:
+    """Train one network and write its checkpoint, history and learning curve [train]."""
+    with needs_extra("mien train", "train"):
+        import torch
+
+        from mien.recipes import RECIPES, override
+        from mien.train import train as run
+    if recipe not in RECIPES:
+        raise InputError(f"there is no recipe {recipe!r}; expected {' or '.join(RECIPES)}")
+    torch.set_num_threads(threads)
+    with progress() as hook:
+        path = run(override(RECIPES[recipe](), settings or []), data, out, hook)
+    typer.echo(f"checkpoint: {path}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of a corpus: FER+, RAVDESS speech or EMO-DB.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")],
+    model: Model = "mien-s",
+    split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
+) -> None:
+    """Score a model on a corpus and write figures, predictions and pictures."""
+    from mien.evaluate import evaluate as run
+
+    with progress() as hook:
+        lines = run(model, data, out, split=split, hook=hook)
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
+def export(
+    checkpoints: Annotated[list[Path], typer.Argument(help="A face checkpoint, and a speech one if wanted.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
+    weights: Annotated[str, typer.Option(help="m:n of the proportion rule, voice to face.")] = "1:1",
+    mask: Annotated[
+        list[str] | None, typer.Option(help="Expression that the voice never gives; repeatable.")
+    ] = None,
+    figures: Annotated[
+        list[Path] | None, typer.Option(help="metrics.json of `mien evaluate` to tell; repeatable.")
+    ] = None,
+) -> None:
+    """Write checkpoints as a model folder of ONNX files, proving parity with torch [train]."""
+    with needs_extra("mien export", "train"):
+        from mien.export import export as run
+        from mien.export import read_figures, read_weights
+    written = run(
+        checkpoints,
+        out,
+        weights=read_weights(weights),
+        masked=tuple(mask or ()),
+        figures=read_figures(figures or []),
+    )
+    for modality, difference in written.parity.items():
+        typer.echo(f"{modality}: torch and ONNX differ by at most {difference:.1e}")
+    typer.echo(f"{written.folder}: {written.size_bytes / 1e6:.1f} MB")
+
+
+class progress:  # noqa: N801  # reads as a verb: `with progress() as hook`
+    """A bar on standard error that appears where something lasts; gives the hook that drives it."""
+
+    def __enter__(self) -> Callable[[str, float, float], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, start=True)
+        self._bar.start()
+        return self._drive
+
+    def _drive(self, what: str, done: float, total: float) -> None:
+        self._bar.update(self._task, description=what, completed=done, total=total or None)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+class needs_extra:  # noqa: N801
+    """Turns a failed import into the command that mends it."""
+
+    def __init__(self, wanted_by: str, extra: str) -> None:
+        self.wanted_by, self.extra = wanted_by, extra
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        from mien.errors import MissingExtraError
+
+        if kind is not None and issubclass(kind, ModuleNotFoundError):
+            raise MissingExtraError(self.wanted_by, self.extra) from None
+
+
+def tell_error(error: BaseException | str) -> None:
+    """One line on standard error."""
+    typer.echo("mien: " + " ".join(str(error).split()), err=True)
+
+
+def main() -> None:
+    """Runs the command line; whatever goes wrong is one line and exit code 2."""
+    try:
+        app()
+    except MienError as error:
+        tell_error(error)
+        sys.exit(2)
+    except ImportError as error:
+        from mien.doctor import explain_import_error
+
+        explained = explain_import_error(error)
+        if explained is None:
+            raise
+        tell_error(explained)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        tell_error("interrupted; nothing was written")
+        sys.exit(130)

@@ -1,0 +1,133 @@
+"""The main flow: a file in, the rows of its expression timeline out.
+
+`stream` yields rows as they become final and holds only a few seconds; `analyze` collects them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mien.media import probe
+from mien.predictor import load_model
+from mien.readings import ReadingSettings, read_file
+from mien.segments import segments
+from mien.timeline import Row, Segment, TimelineSettings, rows
+
+Hook = Callable[[str, float, float], None]
+"""Called with what is being done, the seconds done, and the seconds there are (0 where unknown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All rows of a file, its segments, and where they come from."""
+
+    rows: list[Row]
+    segments: list[Segment]
+    provenance: dict[str, Any]
+
+
+class Analysis:
+    """One file under analysis: walk `rows` to their end, then ask for `provenance`.
+
+    Args:
+        path: A video, a sound file or a picture.
+        reading: How the file is read.
+        timeline: How readings become rows; None for the defaults with the model's own fusion weights.
+        hook: Told how far the analysis is.
+
+    Raises:
+        MediaError: The file cannot be opened.
+        InputError: There is no such file or model.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        reading: ReadingSettings | None = None,
+        timeline: TimelineSettings | None = None,
+        hook: Hook | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.reading = reading or ReadingSettings()
+        self.model = load_model(self.reading.model)
+        self.timeline = timeline or default_timeline(self.reading.model)
+        self.media = probe(self.path)
+        self.n_frames = 0
+        self.hook = hook
+
+    def rows(self) -> Iterator[Row]:
+        """Rows as they become final, frame by frame."""
+        for row in rows(read_file(self.media, self.model, self.reading), self.timeline):
+            if row.frame is not None:
+                self.n_frames = row.frame + 1
+            if self.hook:
+                self.hook("analyzing", row.time, self.media.duration)
+            yield row
+
+    def provenance(self) -> dict[str, Any]:
+        """What the rows come from: versions, checksums, settings, and the input's own figures."""
+        used = [name for name in self.model.sha256 if name.endswith(".onnx")]
+        if not self.reading.voice:
+            used = [name for name in used if name.startswith("face")]
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "mien": version("mien"),
+            "model": self.model.name,
+            "weights_sha256": {name: self.model.sha256[name] for name in used},
+            "reading": asdict(self.reading),
+            "timeline": asdict(self.timeline),
+            "file": self.path.name,
+            "file_sha256": digest,
+            "duration_s": round(self.media.duration, 6),
+            "width_px": self.media.width,
+            "height_px": self.media.height,
+            "fps": round(self.media.fps, 6),
+            "frames": self.n_frames,
+            "has_video": self.media.has_video,
+            "has_sound": self.media.has_sound,
+        }
+
+
+def default_timeline(model: str) -> TimelineSettings:
+    """The default settings with a model's own weights of voice and face."""
+    info = load_model(model)
+    return replace(TimelineSettings(), voice_weight=info.voice_weight, face_weight=info.face_weight)
+
+
+def stream(
+    path: Path | str,
+    reading: ReadingSettings | None = None,
+    timeline: TimelineSettings | None = None,
+    hook: Hook | None = None,
+) -> Iterator[Row]:
+    """Rows of a file's expression timeline as they become final, at constant memory.
+
+    >>> rows = stream("examples/demo.mp4")
+    >>> first = next(rows)
+    >>> first.frame, first.time, first.track_id
+    (0, 0.0, 1)
+    """
+    return Analysis(path, reading, timeline, hook).rows()
+
+
+def analyze(
+    path: Path | str,
+    reading: ReadingSettings | None = None,
+    timeline: TimelineSettings | None = None,
+    hook: Hook | None = None,
+) -> Timeline:
+    """The whole expression timeline of a file, in memory; `stream` is for long ones.
+
+    >>> timeline = analyze("examples/demo.mp4")
+    >>> timeline.provenance["frames"], timeline.rows[-1].frame
+    (250, 249)
+    """
+    analysis = Analysis(path, reading, timeline, hook)
+    found = list(analysis.rows())
+    return Timeline(found, list(segments(found, analysis.timeline)), analysis.provenance())

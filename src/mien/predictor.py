@@ -1,0 +1,147 @@
+"""Crops and mel windows in, probabilities out: the exported networks behind ONNX Runtime, without torch.
+
+A model is a folder: `manifest.json`, encoder and head of each modality as ONNX. Every file's sha256 is checked
+before it is used, and the speech files are opened only when voice is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import CheckpointError, InputError
+from mien.spec import KEY, ModelSpec, read_spec
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, UInt8
+    from onnxruntime import InferenceSession
+
+WEIGHTS = Path(__file__).with_name("weights")
+"""Folder of the models that come with the package, one folder each."""
+
+DEFAULT_MODEL = "mien-s"
+
+FACE_FILES = ("face_encoder.onnx", "face_head.onnx")
+SPEECH_FILES = ("speech_encoder.onnx", "speech_head.onnx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a model folder's manifest says."""
+
+    name: str
+    folder: Path
+    voice_weight: float
+    """m of the proportion rule that the model was fitted with."""
+    face_weight: float
+    """n of the proportion rule."""
+    sha256: dict[str, str]
+    """Checksum of each file, by name."""
+    licences: dict[str, str]
+    """Terms of use of each modality's weights."""
+    figures: dict[str, Any]
+    """Scores on held-out data, as measured by `mien evaluate`."""
+
+
+class FacePredictor:
+    """Probabilities of the eight expressions for face crops."""
+
+    def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
+        self._encoder, self.spec = open_session(model, FACE_FILES[0], n_threads)
+        self._head, _ = open_session(model, FACE_FILES[1], n_threads)
+
+    def __call__(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 8"]:
+        """One row for each RGB crop, aligned by the model's own template."""
+        # one face at a time: on few cores ONNX Runtime is slower per face in batches
+        return np.concatenate([self._head.run(None, {"features": self.encode(crop[None])})[0] for crop in crops])
+
+    def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 256"]:
+        """Feature vectors of RGB crops."""
+        features: Float32[np.ndarray, "faces 256"] = self._encoder.run(None, {"crops": crops})[0]
+        return features
+
+
+class VoicePredictor:
+    """Probabilities of the eight expressions for windows of sound."""
+
+    def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
+        self._encoder, self.spec = open_session(model, SPEECH_FILES[0], n_threads)
+        self._head, _ = open_session(model, SPEECH_FILES[1], n_threads)
+
+    def __call__(
+        self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
+    ) -> Float32[np.ndarray, "windows 8"]:
+        """One row for each window; `mask` says which columns lie inside the file."""
+        steps = self._encoder.run(None, {"log_mel": log_mel, "column_mask": mask})[0]
+        probs: Float32[np.ndarray, "windows 8"] = self._head.run(None, {"steps": steps, "column_mask": mask})[0]
+        return probs
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that come with the package.
+
+    >>> [model.name for model in list_models()]
+    ['mien-s']
+    """
+    return [read_manifest(path.parent) for path in sorted(WEIGHTS.glob("*/manifest.json"))]
+
+
+def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
+    """A model by the name under which it ships, or by the folder that `mien export` wrote.
+
+    Raises:
+        InputError: There is no such model.
+        CheckpointError: The folder's manifest is damaged.
+
+    >>> load_model("mien-s").name
+    'mien-s'
+    """
+    for folder in (WEIGHTS / str(name_or_path), Path(name_or_path)):
+        if (folder / "manifest.json").is_file():
+            return read_manifest(folder)
+    names = ", ".join(model.name for model in list_models())
+    raise InputError(f"there is no model {str(name_or_path)!r}; expected {names}, or a folder from `mien export`")
+
+
+def read_manifest(folder: Path) -> ModelInfo:
+    """What `manifest.json` in a model folder says.
+
+    Raises:
+        CheckpointError: It is not a manifest.
+    """
+    try:
+        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return ModelInfo(folder=folder, **told)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder.name}/manifest.json is damaged ({error}); export the model again") from None
+
+
+def open_session(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
+    """A checked file of a model, ready to run, and what it says of itself.
+
+    Raises:
+        CheckpointError: The file is absent or is not the one that the manifest names.
+    """
+    import onnxruntime
+
+    path = model.folder / file_name
+    if not path.is_file():
+        raise CheckpointError(f"model {model.name} lacks {file_name}; export it again, or reinstall mien")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != model.sha256.get(file_name):
+        raise CheckpointError(
+            f"{file_name} of model {model.name} has sha256 {found[:12]}…, its manifest says "
+            f"{model.sha256.get(file_name, 'nothing')[:12]}…; export it again, or reinstall mien"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    return session, read_spec(metadata.get(KEY), file_name)
