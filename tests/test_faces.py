@@ -177,6 +177,25 @@ def test_points_after_a_sweep_are_those_of_a_near_look() -> None:
     assert np.abs(points - points[0]).max() < 1.0
 
 
+def test_near_looks_that_end_at_one_face_do_not_make_it_two() -> None:
+    """Near either of two neighbours this detector sees only the left one."""
+
+    class Squinting(SpotDetector):
+        def __call__(self, image: np.ndarray) -> list[Detection]:
+            faces = sorted(super().__call__(image), key=lambda face: float(face.box[0]))
+            return faces[:1] if max(image.shape) <= SMALLEST_PX else faces
+
+        def _face(self, x: float, y: float, width: float, height: float) -> Detection:
+            return super()._face(x - 0.4 * width, y - 0.4 * height, 1.8 * width, 1.8 * height)
+
+    pictures = [draw((200, 150, 0), (252, 150, 1), side=50)] * 8
+    found = list(find_faces(film(12.5, *pictures), TEMPLATE, detector=Squinting()))
+    for frame in found:
+        assert frame.faces is not None
+        left, right = sorted(float(face.box[0]) for face in frame.faces)
+        assert right - left == pytest.approx(52, abs=5)
+
+
 def test_a_newcomer_is_seen_within_the_sweep_interval() -> None:
     pictures = [draw((100, 100, 0), *([(400, 200, 1)] if i >= 8 else [])) for i in range(25)]
     found = list(find_faces(film(12.5, *pictures), TEMPLATE, detector=SpotDetector()))

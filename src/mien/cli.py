@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Who shows which of eight expressions, when: seen in the face and heard in the voice.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -224,10 +225,11 @@ class progress:  # noqa: N801  # reads as a verb: `with progress() as hook`
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=(console := Console(stderr=True)),
             transient=True,
+            disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None, start=True)
+        self._task = self._bar.add_task("", total=None)
         self._bar.start()
         return self._drive
 

@@ -39,9 +39,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "train": MappingProxyType(
             {
                 "torch": "torch",
-                "accelerate": "accelerate",
                 "safetensors": "safetensors",
-                "tensorboard": "tensorboard",
                 "onnx": "onnx",
                 "onnxscript": "onnxscript",
             }

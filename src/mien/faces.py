@@ -168,10 +168,11 @@ def _sweep(frame: Frame, detector: Detector) -> list[Detection]:
     if len(found) > MAX_NEAR_LOOKS:
         return found
     near = [look_near(detector, frame.image, detection.box) for detection in found]
-    return [
+    closest = [
         replace(closer, confidence=max(closer.confidence, far.confidence)) if closer is not None else far
         for far, closer in zip(found, near, strict=True)
     ]
+    return found if _any_twice(closest) else closest
 
 
 def _look_near_known(frame: Frame, detector: Detector, tracker: Tracker) -> list[Detection] | None:
@@ -183,8 +184,15 @@ def _look_near_known(frame: Frame, detector: Detector, tracker: Tracker) -> list
     seen = [detection for detection in found if detection is not None]
     if len(seen) < len(expected):
         return None
-    boxes = np.stack([detection.box for detection in seen])
-    return None if (np.triu(box_overlaps(boxes, boxes), 1) > MAX_OVERLAP).any() else seen
+    return None if _any_twice(seen) else seen
+
+
+def _any_twice(detections: list[Detection]) -> bool:
+    """Whether two near looks have ended at one face, as they can where people cross."""
+    if len(detections) < 2:
+        return False
+    boxes = np.stack([detection.box for detection in detections])
+    return bool((np.triu(box_overlaps(boxes, boxes), 1) > MAX_OVERLAP).any())
 
 
 def _number(frame: Frame, found: list[Detection], template: Template, tracker: Tracker) -> tuple[Face, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from mien.errors import InputError
 from mien.models.attention import AttentionConfig, GCSAConfig
 from mien.models.face import FaceNetConfig
 from mien.models.speech import SpeechNetConfig
+from mien.spec import fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,8 +52,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        seen = isinstance(self.network, FaceNetConfig), isinstance(self.augmentation, FaceAugmentation)
+        if seen != (self.modality == "face",) * 2:
+            raise InputError(f"modality is {self.modality!r}, but network or augmentation is the other's")
 
 
 def _residual_gcsa() -> AttentionConfig:
@@ -118,13 +123,19 @@ def _replace(config: Any, names: list[str], value: object, path: str) -> Any:
     name = names[0]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'no settings below it'}"
+        hint = f"it has {', '.join(known) or 'no settings below it'}"
+        if near:
+            hint = f"did you mean {near[0]!r}?"
         raise InputError(f"--set {path}: there is no setting {name!r} in {type(config).__name__}; {hint}")
     old = getattr(config, name)
     if len(names) > 1:
         value = _replace(old, names[1:], value, path)
-    elif type(value) is not type(old) and not (isinstance(old, float) and isinstance(value, int)):
-        if not (isinstance(old, tuple) and isinstance(value, list)):
-            raise InputError(f"--set {path}: {value!r} is not a {type(old).__name__}, as {old!r} is")
-        value = tuple(value)
+    else:
+        kind = typing.get_type_hints(type(config))[name]
+        if not fits(value, kind):
+            choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+            wanted = " or ".join(map(repr, choices)) or f"a {type(old).__name__}, as {old!r} is"
+            raise InputError(f"--set {path}: {value!r} is not {wanted}")
+        if isinstance(value, list):
+            value = tuple(value)
     return dataclasses.replace(config, **{name: value})

@@ -7,6 +7,8 @@ window, temperature, licence.
 from __future__ import annotations
 
 import json
+import types
+import typing
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -61,7 +63,9 @@ def read_spec(text: str | None, source: str) -> ModelSpec:
         CheckpointError: There is no such text, or it is not of this version of mien.
     """
     if text is None:
-        raise CheckpointError(f"{source} carries no description of a mien model; export it with `mien export`")
+        raise CheckpointError(
+            f"{source} carries no description of a mien model; export one with `mien export`"
+        )
     try:
         values = json.loads(text)
     except ValueError:
@@ -69,10 +73,36 @@ def read_spec(text: str | None, source: str) -> ModelSpec:
     known = {field.name for field in fields(ModelSpec)}
     if not isinstance(values, dict) or values.get("format") != FORMAT or set(values) != known:
         raise CheckpointError(f"{source} was written by another version of mien; export it again")
+    for name, kind in typing.get_type_hints(ModelSpec).items():
+        if not fits(values[name], kind):
+            raise CheckpointError(f"{source}: its {name} is {values[name]!r}; the file is damaged")
     values["expressions"] = tuple(values["expressions"])
     values["masked"] = tuple(values["masked"])
-    if set(values["expressions"]) != set(EXPRESSIONS):
-        raise CheckpointError(f"{source} knows {', '.join(values['expressions'])}; expected the eight expressions")
+    if values["expressions"] != EXPRESSIONS:
+        raise CheckpointError(
+            f"{source} knows {', '.join(values['expressions'])}; expected {', '.join(EXPRESSIONS)}"
+        )
     if values["landmarks"] is not None:
         values["landmarks"] = tuple((float(x), float(y)) for x, y in values["landmarks"])
     return ModelSpec(**values)
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a plain value, as JSON gives it, is of a declared type; an int will do for a float.
+
+    >>> fits([2, 2], tuple[int, int]), fits(True, float), fits("gcsb", Literal["none", "gcsa"])
+    (True, False, False)
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in parts
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        wanted = (parts[0],) * len(value) if parts[-1] is ... else parts
+        return len(value) == len(wanted) and all(map(fits, value, wanted))
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is (origin or kind)

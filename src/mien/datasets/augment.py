@@ -1,8 +1,8 @@
-"""Augmentation of training batches, drawn from torch's global generator, which the training loop seeds each step.
+"""Training faces and utterances in, varied ones out, by torch's global generator, seeded before every step.
 
 Faces are jittered at least as widely as the detector's points spread on FER+ (scale sd 0.17, rotation sd 12
-degrees, shift sd 0.07 sides), and blurred, so that 48 px stills and crops from video look alike. Speech varies
-in speed, level, band and noise, so that a corpus cannot be told from its channel.
+degrees, shift sd 0.07 sides), and blurred, so that 48 px stills and crops from video look alike. Speech
+varies in speed, level, band and noise, so that a corpus cannot be told from its channel.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SpeechAugmentation:
 def vary_faces(
     images: Float[Tensor, "B 1 H W"], size_px: int, config: FaceAugmentation
 ) -> Float[Tensor, "B 1 h w"]:
-    """Faces in 0..1 moved, mirrored, blurred and partly erased, at `size_px`."""
+    """Faces in 0..1 moved, mirrored, blurred and partly erased, at `size_px`; noise may leave 0..1."""
     n = len(images)
     turn = _uniform(n, config.rotation) * pi / 180
     zoom = (1 + config.scale) ** _uniform(n, 1.0)
@@ -142,7 +142,8 @@ def vary_waveform(
         noise = np.convolve(noise, 0.9 ** np.arange(60), "same")
     noise *= loudness * 10 ** (-ratio_db / 20) / (np.sqrt(np.mean(noise**2)) + 1e-9)
     gain = 10 ** ((2 * draw[6] - 1) * config.gain_db / 20)
-    return np.clip((varied + noise) * gain, -1, 1).astype(np.float32)
+    varied = np.clip((varied + noise) * gain, -1, 1)
+    return np.asarray(varied, np.float32)
 
 
 def mask_log_mel(

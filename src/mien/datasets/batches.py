@@ -75,7 +75,7 @@ class FaceBatches:
 
 
 class SpeechBatches:
-    """Batches of 3.2 s log-mel windows; drawn from `train`, scored on `choose` by whole utterance."""
+    """Batches of log-mel windows: short ones drawn from `train`, whole utterances of `choose` scored."""
 
     def __init__(
         self,
@@ -120,11 +120,10 @@ class SpeechBatches:
     def held_out(self) -> Iterator[HeldOut]:
         """The utterances of `choose`, one batch of windows each."""
         for item, mel in enumerate(self.held_mels):
-            windows, masks = zip(*(cut_window(mel, start) for start in clip_windows(mel.shape[1])), strict=True)
-            yield HeldOut(
-                (torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))),
-                np.full(len(windows), item),
-            )
+            cuts = [cut_window(mel, start) for start in clip_windows(mel.shape[1])]
+            windows = torch.from_numpy(np.stack([window for window, _ in cuts]))
+            masks = torch.from_numpy(np.stack([mask for _, mask in cuts]))
+            yield HeldOut((windows, masks), np.full(len(cuts), item))
 
 
 def read_waveform(utterance: Utterance) -> Float32[np.ndarray, "samples"]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jaxtyping import Float32, UInt8
+    from jaxtyping import Bool, Float32, UInt8
 
 SPLITS = ("train", "choose", "val")
 
@@ -33,17 +33,24 @@ class Stills:
     targets: Float32[np.ndarray, "stills 8"]
     """In the order of `EXPRESSIONS`; each row sums to 1."""
     labels: tuple[str, ...]
-    majority: np.ndarray
+    majority: Bool[np.ndarray, "stills"]
     """True where more than half of all votes fall on the label (FER+'s stricter rule)."""
     splits: np.ndarray
+    """Name of the split that each still belongs to."""
     dropped: dict[str, int]
     """How many rows of the corpus are not here, by reason."""
 
     def part(self, split: str) -> Stills:
-        """The stills of one split."""
+        """The stills of one split.
+
+        Raises:
+            DatasetError: None is in it.
+        """
         kept = np.flatnonzero(self.splits == split)
         if not len(kept):
-            raise DatasetError(f"no still in split {split!r}; this corpus has {sorted(set(self.splits))}")
+            raise DatasetError(
+                f"no still in split {split!r}; this corpus has {', '.join(sorted(set(self.splits.tolist())))}"
+            )
         return Stills(
             names=tuple(self.names[i] for i in kept),
             images=self.images[kept],

@@ -1,13 +1,13 @@
 """FER+: FER2013's 48 x 48 grey faces with ten crowd votes each, from one Parquet file, as `Stills`.
 
 Rows whose most-voted column is `unknown` or `NF` are dropped. The target is the share of the eight expression
-votes; the label the largest of them, ties to the earlier column. Train rows that repeat a val row are dropped,
-and repeats inside train stay on one side of the train / choose boundary.
+votes; the label the largest of them, ties to the earlier column. Train rows that repeat a val row are
+dropped, and repeats inside train stay on one side of the train / choose boundary.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from mien.expressions import EXPRESSIONS, FERPLUS, position
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import UInt8, UInt64
+    from jaxtyping import Bool, UInt8, UInt64
 
 FILE = "ferplus48.parquet"
 NOT_EXPRESSIONS = ("unknown", "NF")
@@ -71,7 +71,7 @@ def read_ferplus(folder: Path, *, seed: int = 0) -> Stills:
 
 
 def perceptual_hashes(images: UInt8[np.ndarray, "stills height width"]) -> UInt64[np.ndarray, "stills"]:
-    """A 64-bit hash of each picture's coarse shape: signs of its 8 x 8 lowest cosine terms about their median."""
+    """A 64-bit hash of each picture's coarse shape: its 8 x 8 lowest cosine terms against their median."""
     bits = np.zeros((len(images), 64), np.uint8)
     for i, image in enumerate(images):
         small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -82,16 +82,16 @@ def perceptual_hashes(images: UInt8[np.ndarray, "stills height width"]) -> UInt6
 
 def _near_any(
     hashes: UInt64[np.ndarray, "stills"], others: UInt64[np.ndarray, "others"]
-) -> np.ndarray:
+) -> Bool[np.ndarray, "stills"]:
     """Which hashes lie within `NEAR_BITS` of any of the others."""
-    return np.array([bool((np.bitwise_count(others ^ one) <= NEAR_BITS).any()) for one in hashes])
+    return np.array([(np.bitwise_count(others ^ one) <= NEAR_BITS).any() for one in hashes], np.bool_)
 
 
 def _hold_out(splits: np.ndarray, hashes: UInt64[np.ndarray, "stills"], seed: int) -> None:
     """Turns a tenth of train into `choose`, in place, all repeats of a picture together."""
     train = np.flatnonzero(splits == "train")
-    groups = {}
-    for i in train:
+    groups: dict[int, list[int]] = {}
+    for i in train.tolist():
         groups.setdefault(_group(hashes[i], hashes[train]), []).append(i)
     keys = sorted(groups)
     wanted = CHOOSE_SHARE * len(train)
@@ -115,15 +115,26 @@ def _decode(data: bytes, row: int) -> UInt8[np.ndarray, "48 48"]:
     return image
 
 
-def _read_table(path: Path) -> dict[str, list]:
+def _read_table(path: Path) -> dict[str, list[Any]]:
     try:
-        import polars
+        import polars as pl
     except ImportError:
         raise MissingExtraError("reading FER+", "train") from None
     if not path.is_file():
-        raise DatasetError(f"{path.name} is not in {path.parent}; give the folder that holds FER+'s Parquet file")
-    table = polars.read_parquet(path)
+        raise DatasetError(f"{path.name} is not in {path.parent}; give the folder that holds it")
+    try:
+        table = pl.read_parquet(path)
+    except pl.exceptions.PolarsError:
+        raise DatasetError(f"{path} is not a whole Parquet file; fetch it again") from None
     missing = {"webp", "votes", "split", "fer_index"} - set(table.columns)
     if missing:
         raise DatasetError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-    return table.to_dict(as_series=False)
+    rows: dict[str, list[Any]] = table.to_dict(as_series=False)
+    for row, (votes, split) in enumerate(zip(rows["votes"], rows["split"], strict=True)):
+        if len(votes) != len(COLUMNS) or sum(votes) == 0:
+            raise DatasetError(
+                f"{path.name} row {row}: votes are {votes}; expected {len(COLUMNS)}, not all 0"
+            )
+        if split not in ("train", "val"):
+            raise DatasetError(f"{path.name} row {row}: split is {split!r}; expected 'train' or 'val'")
+    return rows

@@ -52,5 +52,5 @@ def read_ravdess(folder: Path) -> list[Utterance]:
             )
         )
     if not utterances:
-        raise DatasetError(f"{folder}: no Actor_NN folders with FLAC or WAV files; give RAVDESS' speech folder")
+        raise DatasetError(f"{folder}: no Actor_NN folders with FLAC or WAV files; give RAVDESS' own folder")
     return utterances

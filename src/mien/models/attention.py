@@ -33,8 +33,11 @@ class GCSAConfig:
     kernel: int = 7
     """Side of the spatial convolutions, odd."""
     channel: bool = True
+    """Gate by an MLP over the channels of each position (Eq. 1)."""
     shuffle: bool = True
+    """Deal the channels out over the groups (Eq. 2)."""
     spatial: bool = True
+    """Gate by two convolutions (Eq. 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +45,17 @@ class MECSConfig:
     """Switches of the median-enhanced spatial-channel block; the defaults are the published block."""
 
     ratio: int = 4
+    """Reduction of channels inside the channel gate."""
     channel_sum: Literal["sum_sigmoid", "sigmoid_sum"] = "sum_sigmoid"
-    """`sum_sigmoid`: the three gates are summed after the sigmoid (0 to 3); `sigmoid_sum`: before it (0 to 1)."""
+    """`sum_sigmoid`: the gates are summed after the sigmoid (0 to 3); `sigmoid_sum`: before it (0 to 1)."""
     shared_pw: bool = True
     """One 1x1 convolution serves the three places (published), or each its own."""
     add_init: bool = False
     """Add the 5x5 depthwise map to the sum of its strips."""
     residual: bool = False
+    """Add the input to the output; the published block has no identity path."""
     post_bn: bool = False
+    """Batch norm on the output, before the input is added; the published block has no norm."""
 
 
 AttentionName = Literal["none", "gcsa", "mecs"]
@@ -73,7 +79,7 @@ def shuffle_channels(x: Float[Tensor, "N C H W"], groups: int) -> Float[Tensor, 
 class GCSA(nn.Module):
     """Global channel-spatial attention (§4.3): an MLP gate at every position, a shuffle, a 7x7 spatial gate.
 
-    No pooling: the channel gate is C x H x W. Parameters: 102,720 at C = 64, 410,240 at 128, 1,639,680 at 256.
+    No pooling: the channel gate is C x H x W. 102,720 parameters at C = 64, 410,240 at 128, 1,639,680 at 256.
     """
 
     def __init__(self, channels: int, config: GCSAConfig | None = None) -> None:
@@ -94,9 +100,9 @@ class GCSA(nn.Module):
             self.spatial_gate = nn.Sequential(*layers)
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-        out = x
+        out = x  # gates stay float32 under bfloat16
         if self.config.channel:
-            out = out * torch.sigmoid(self.channel_mlp(out).float())  # Eq. 1; gates stay float32 under bfloat16
+            out = out * torch.sigmoid(self.channel_mlp(out).float())  # Eq. 1
         if self.config.shuffle:
             out = shuffle_channels(out, self.config.groups)  # Eq. 2
         if self.config.spatial:

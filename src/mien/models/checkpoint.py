@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import typing
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mien.errors import CheckpointError
 from mien.models.face import FaceNet, FaceNetConfig
 from mien.models.speech import SpeechNet, SpeechNetConfig
-from mien.spec import KEY, ModelSpec, read_spec
+from mien.spec import KEY, ModelSpec, fits, read_spec
 
 Config = TypeVar("Config")
 
@@ -59,7 +58,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str], pat
     """Writes named tensors and text beside `path` and renames, so that a file is whole or absent."""
     aside = path.with_name(path.name + ".part")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -78,20 +77,22 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
 
 
-def read_config(kind: type[Config], values: dict[str, Any]) -> Config:
+def read_config(kind: type[Config], values: Any) -> Config:
     """A frozen configuration from plain values, nested ones too.
 
     Raises:
-        CheckpointError: A name is unknown or lacking: the file belongs to another architecture.
+        CheckpointError: A name or value is unknown or lacking: the file belongs to another architecture.
     """
     hints = typing.get_type_hints(kind)
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(values) != names:
-        odd = ", ".join(sorted(set(values) ^ names))
+    if not isinstance(values, dict) or values.keys() != names:
+        odd = ", ".join(sorted(values.keys() ^ names)) if isinstance(values, dict) else repr(values)
         raise CheckpointError(f"{kind.__name__} of another architecture: {odd} unknown or lacking")
     read = {}
     for name, value in values.items():
         if is_dataclass(hints[name]):
-            value = read_config(hints[name], value)  # type: ignore[arg-type]
+            value = read_config(hints[name], value)
+        elif not fits(value, hints[name]):
+            raise CheckpointError(f"{kind.__name__} of another architecture: {name} is {value!r}")
         read[name] = tuple(value) if isinstance(value, list) else value
     return kind(**read)

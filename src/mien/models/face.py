@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceNetConfig:
     """The face encoder and its head."""
@@ -73,8 +74,8 @@ class RHCNN(nn.Module):
     def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         x = self.stem(crops)
         x = self.attention1(self.stage1(x))
-        x = self.attention2(self.stage2(x))
-        return x.mean((2, 3))
+        features: Tensor = self.attention2(self.stage2(x)).mean((2, 3))
+        return features
 
 
 class FaceNet(nn.Module):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mien.fusion import check_weights
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
@@ -20,10 +22,14 @@ class ProportionRule(nn.Module):
 
     Learned weights start equal and belong into a parameter group of their own (§6.1: learning rate 1e-3,
     without weight decay).
+
+    Raises:
+        InputError: A weight is negative or not finite, or both are 0.
     """
 
     def __init__(self, voice_weight: float = 1.0, face_weight: float = 1.0, *, learned: bool = False) -> None:
         super().__init__()
+        check_weights(voice_weight, face_weight)
         start = torch.tensor([voice_weight, face_weight]).log()
         self.log_weights: nn.Parameter | Tensor
         if learned:
@@ -40,7 +46,7 @@ class ProportionRule(nn.Module):
     ) -> Float[Tensor, "B E"]:
         """Fused log-probabilities of two modalities' log-probabilities.
 
-        Where one modality is missing the result is the other, bit for bit; where both are, NaN.
+        Where one modality is missing the result is the other, bit for bit; where both are missing, NaN.
         """
         log_voice, log_face = torch.log_softmax(self.log_weights, dim=0)
         both = torch.logaddexp(log_voice + voice_BE, log_face + face_BE)
@@ -51,5 +57,5 @@ class ProportionRule(nn.Module):
 
     @property
     def voice_share(self) -> float:
-        """m / (m + n)."""
+        """Share of the voice, m / (m + n)."""
         return float(torch.softmax(self.log_weights.detach(), dim=0)[0])

@@ -1,4 +1,4 @@
-"""What both encoders are made of: the width of their features, a convolution with its norm, the first weights."""
+"""What both encoders are made of: the width of features, a convolution with its norm, the first weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def conv_bn_relu(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: in
 
 
 def initialise(network: nn.Module) -> None:
-    """Kaiming-normal (fan out) for convolutions, one and zero for batch norms (SPEC C0)."""
+    """Nothing; gives convolutions Kaiming-normal weights (fan out) and no bias (SPEC C0).
+
+    Batch norms start at one and zero as torch makes them.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The whole network: a window of faces and sound in, log-probabilities of voice, face and both out (Figure 1).
+"""The whole network: a window of faces and sound in, log-probabilities of voice, face and both out (Fig. 1).
 
 Axes: B windows, K faces, H W crop, M mel bins, F mel frames, E expressions, D features.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class LogProbs(NamedTuple):
     """Log-probabilities by modality; rows of a missing modality are not defined."""
 
-    fused_BE: Tensor
-    voice_BE: Tensor
-    face_BE: Tensor
+    fused: Float[Tensor, "B E"]
+    voice: Float[Tensor, "B E"]
+    face: Float[Tensor, "B E"]
 
 
 class ExpressionNet(nn.Module):
@@ -51,7 +51,7 @@ class ExpressionNet(nn.Module):
         valid = face_mask_BK.flatten().nonzero().squeeze(1)
         features_ND = self.face.encode(face_BKHW.flatten(0, 1)[valid].unsqueeze(1))
         empty = features_ND.new_zeros(n_windows * n_faces, features_ND.shape[-1])
-        features_BKD = empty.index_copy(0, valid, features_ND).unflatten(0, (n_windows, n_faces))
+        features_BKD = empty.index_copy(0, valid, features_ND).view(n_windows, n_faces, -1)
         counts = face_mask_BK.sum(1, keepdim=True).clamp(min=1)
         face_BE = torch.log_softmax(self.face.head(features_BKD.sum(1) / counts), dim=-1)
         voice_BE = torch.log_softmax(self.speech(log_mel_BMF, column_mask_BF), dim=-1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention
 from mien.models.layers import N_FEATURES, initialise
 from mien.windows import QUIETEST
@@ -33,10 +34,15 @@ class SpeechNetConfig:
     """Which of the three branches stand (the paper's local, temporal and spatial ones)."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
+    """Before the linear layer of the head (§6.1)."""
+
+    def __post_init__(self) -> None:
+        if not (self.local or self.temporal or self.spectral):
+            raise InputError("local, temporal and spectral are all false; expected one branch at least")
 
 
 def branch(first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
-    """Two convolutions of different receptive fields (mel rows, columns), each with BN, ReLU and 2x2 pooling."""
+    """Two convolutions of different kernels (mel rows, columns), each with BN, ReLU and 2x2 pooling."""
     layers: list[nn.Module] = []
     for n_in, n_out, (rows, columns) in ((1, 32, first), (32, 64, second)):
         layers += [
@@ -90,8 +96,8 @@ class MCNN(nn.Module):
     def forward(self, log_mel: Float[Tensor, "B 1 M F"]) -> Float[Tensor, "B D T"]:
         x = torch.cat([branch(log_mel) for branch in self.branches], dim=1)
         x = self.trunk1(self.attention1(self.merge(x)))
-        x = self.attention2(self.trunk2(x))
-        return x.mean(2)  # over mel rows
+        steps: Tensor = self.attention2(self.trunk2(x)).mean(2)  # over mel rows
+        return steps
 
 
 def steps_heard(column_mask: Bool[Tensor, "B F"], n_steps: int) -> Float[Tensor, "B T"]:

@@ -1,0 +1,104 @@
+"""RHCNN: its size, the shapes on its way, and what a face's features may depend on."""
+
+import pytest
+import torch
+from some_networks import face_config, fill_with_noise, n_parameters, starved
+from torch import Tensor, nn
+
+from mien.models.attention import AttentionName, shuffle_channels
+from mien.models.face import RHB, RHCNN, FaceNet, FaceNetConfig
+
+
+@pytest.mark.parametrize(("attention", "wanted"), [("none", 754_336), ("gcsa", 2_804_256), ("mecs", 920_320)])
+def test_size(attention: AttentionName, wanted: int) -> None:
+    assert n_parameters(RHCNN(face_config(attention))) == wanted
+
+
+def test_size_of_the_parts() -> None:
+    network = RHCNN(face_config())
+    assert n_parameters(network.stem) == 23_328
+    assert [n_parameters(block) for block in network.stage1] == [59_840, 88_256]
+    assert [n_parameters(block) for block in network.stage2] == [234_368, 348_544]
+    assert n_parameters(FaceNet(face_config(), 8).head) == 2_056
+
+
+def shapes_inside(network: nn.Module, *inputs: Tensor) -> dict[str, tuple[int, ...]]:
+    """Shape of the output of each child of a network."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, child in network.named_children():
+        child.register_forward_hook(lambda _, __, out, name=name: shapes.update({name: tuple(out.shape)}))
+    with torch.no_grad():
+        shapes["out"] = tuple(network(*inputs).shape)
+    return shapes
+
+
+def test_shapes_on_the_way_of_a_crop_of_112_px() -> None:
+    network = RHCNN(face_config("mecs")).eval()
+    assert shapes_inside(network, torch.randn(1, 3, 112, 112)) == {
+        "stem": (1, 64, 28, 28),
+        "stage1": (1, 128, 14, 14),
+        "attention1": (1, 128, 14, 14),
+        "stage2": (1, 256, 7, 7),
+        "attention2": (1, 256, 7, 7),
+        "out": (1, 256),
+    }
+
+
+def test_smaller_strides_keep_detail() -> None:
+    network = RHCNN(FaceNetConfig(stem_strides=(1, 2), attention=face_config().attention)).eval()
+    assert shapes_inside(network, torch.randn(1, 3, 32, 32))["stem"] == (1, 64, 16, 16)
+
+
+def test_block_adds_its_shortcut_and_shuffles() -> None:
+    same, other = RHB(8, 8).eval(), RHB(8, 16, stride=2).eval()
+    x = torch.randn(2, 8, 6, 6)
+    assert isinstance(same.shortcut, nn.Identity)
+    torch.testing.assert_close(same(x), shuffle_channels(torch.relu(same.main(x) + x), 4))
+    fill_with_noise(other)
+    assert other(x).shape == (2, 16, 3, 3)
+    torch.testing.assert_close(other(x), shuffle_channels(torch.relu(other.main(x) + other.shortcut(x)), 4))
+
+
+@pytest.fixture(scope="module")
+def network() -> FaceNet:
+    torch.manual_seed(0)
+    return FaceNet(face_config("gcsa"), 8).eval()
+
+
+def test_a_face_is_read_alone_as_among_others(network: FaceNet) -> None:
+    crops = torch.rand(9, 1, 32, 32)
+    with torch.no_grad():
+        together = network(crops)
+        assert together.shape == (9, 8)
+        alone = torch.cat([network(crop[None]) for crop in crops])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+def test_crops_of_any_size_are_brought_to_one(network: FaceNet) -> None:
+    crops = torch.rand(2, 1, 48, 40)
+    brought = nn.functional.interpolate(crops, (32, 32), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        assert torch.equal(network.encode(crops), network.encode(brought))
+
+
+def test_neither_light_nor_contrast_decides(network: FaceNet) -> None:
+    crops = 255 * torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        features = network.encode(crops)
+        torch.testing.assert_close(network.encode(0.5 * crops + 60), features, atol=1e-3, rtol=1e-3)
+        assert not torch.allclose(network.encode(crops.flip(2)), features, atol=1e-3, rtol=1e-3)
+
+
+def test_a_crop_of_one_grey_is_no_accident(network: FaceNet) -> None:
+    assert network(torch.full((1, 1, 32, 32), 0.5)).isfinite().all()
+
+
+def test_no_faces_give_no_rows(network: FaceNet) -> None:
+    assert network(torch.zeros(0, 1, 32, 32)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("attention", ["none", "gcsa", "mecs"])
+def test_gradients_reach_every_weight(attention: AttentionName) -> None:
+    network = FaceNet(face_config(attention), 8).train()
+    network(torch.rand(4, 1, 32, 32)).square().sum().backward()
+    assert starved(network) == []

@@ -1,0 +1,113 @@
+"""The whole network: masks hide what they should, and missing modalities leave the other."""
+
+import pytest
+import torch
+from some_networks import face_config, speech_config, starved
+from torch import Tensor, nn
+
+from mien.models.fusion import ProportionRule
+from mien.models.network import ExpressionNet
+
+N_COLUMNS = 48
+
+
+@pytest.fixture(scope="module")
+def network() -> ExpressionNet:
+    torch.manual_seed(0)
+    return ExpressionNet(face_config(), speech_config(), ProportionRule(1, 2), 8).eval()
+
+
+def some_windows(n_windows: int = 2, n_faces: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(n_faces)
+    return (
+        torch.rand(n_windows, n_faces, 32, 32, generator=generator),
+        torch.ones(n_windows, n_faces, dtype=torch.bool),
+        torch.randn(n_windows, 64, N_COLUMNS, generator=generator),
+        torch.ones(n_windows, N_COLUMNS, dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize("n_faces", [1, 9])
+@pytest.mark.parametrize("n_windows", [1, 2])
+def test_shapes_and_sums(network: ExpressionNet, n_windows: int, n_faces: int) -> None:
+    with torch.no_grad():
+        log_probs = network(*some_windows(n_windows, n_faces))
+    for each in log_probs:
+        assert each.shape == (n_windows, 8)
+        torch.testing.assert_close(each.exp().sum(-1), torch.ones(n_windows))
+
+
+@torch.no_grad()
+def test_it_is_its_parts(network: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows()
+    log_probs = network(faces, face_mask, log_mel, column_mask)
+    features = torch.stack([network.face.encode(window.unsqueeze(1)).mean(0) for window in faces])
+    face = network.face.head(features).log_softmax(-1)
+    voice = network.speech(log_mel, column_mask).log_softmax(-1)
+    torch.testing.assert_close(log_probs.face, face)
+    torch.testing.assert_close(log_probs.voice, voice)
+    torch.testing.assert_close(log_probs.fused.exp(), (voice.exp() + 2 * face.exp()) / 3)
+
+
+@torch.no_grad()
+def test_masked_faces_and_columns_change_nothing(network: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows()
+    face_mask[0, 3:7] = False
+    face_mask[1, 0] = False
+    column_mask[0, :11] = False
+    first = network(faces, face_mask, log_mel, column_mask)
+    other_faces = torch.where(face_mask[..., None, None], faces, torch.nan)
+    other_mel = torch.where(column_mask.unsqueeze(1), log_mel, 99.0)
+    second = network(other_faces, face_mask, other_mel, column_mask)
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    shown = network(faces, torch.ones_like(face_mask), log_mel, torch.ones_like(column_mask))
+    assert not torch.allclose(shown.face, first.face)
+    assert not torch.allclose(shown.voice[0], first.voice[0])
+
+
+@torch.no_grad()
+def test_a_missing_modality_leaves_the_other_bit_for_bit(network: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(3)
+    face_mask[0] = False
+    column_mask[1] = False
+    face_mask[2], column_mask[2] = False, False
+    log_probs = network(faces, face_mask, log_mel, column_mask)
+    assert torch.equal(log_probs.fused[0], log_probs.voice[0])
+    assert torch.equal(log_probs.fused[1], log_probs.face[1])
+    assert log_probs.fused[2].isnan().all()
+
+
+@torch.no_grad()
+def test_no_face_in_the_whole_batch(network: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows()
+    log_probs = network(faces, torch.zeros_like(face_mask), log_mel, column_mask)
+    assert torch.equal(log_probs.fused, log_probs.voice)
+
+
+def test_padding_never_enters_the_batch_statistics() -> None:
+    def statistics(faces: Tensor, face_mask: Tensor) -> list[Tensor]:
+        torch.manual_seed(0)
+        network = ExpressionNet(face_config(), speech_config(), ProportionRule(), 8).train()
+        _, _, log_mel, column_mask = some_windows(2, 4)
+        network(faces, face_mask, log_mel, column_mask)
+        norms = [module for module in network.face.modules() if isinstance(module, nn.BatchNorm2d)]
+        return [norm.running_mean for norm in norms if norm.running_mean is not None]
+
+    faces, face_mask, _, _ = some_windows(2, 4)
+    padded = torch.cat([faces, torch.full((2, 3, 32, 32), 5.0)], 1)
+    padded_mask = torch.cat([face_mask, torch.zeros(2, 3, dtype=torch.bool)], 1)
+    for a, b in zip(statistics(faces, face_mask), statistics(padded, padded_mask), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_gradients_reach_both_encoders_and_the_rule_though_a_modality_is_missing() -> None:
+    network = ExpressionNet(face_config(), speech_config(), ProportionRule(learned=True), 8).train()
+    faces, face_mask, log_mel, column_mask = some_windows(3, 2)
+    face_mask[0], column_mask[1] = False, False
+    network(faces, face_mask, log_mel, column_mask).fused[:, 3].sum().backward()
+    assert starved(network) == []
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in network.parameters())
+    assert isinstance(network.rule.log_weights, nn.Parameter)
+    assert network.rule.log_weights.grad is not None
+    assert network.rule.log_weights.grad.abs().min() > 0
