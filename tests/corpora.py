@@ -1,4 +1,4 @@
-"""Tiny corpora in the form of the real ones, for the tests: made-up pictures and sounds, true names and columns."""
+"""Tiny corpora in the form of the real ones, for the tests: made-up contents, true names and columns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import polars
-from media_files import write_sound
+import polars as pl
 
+from media_files import write_sound
 from mien.datasets.ferplus import COLUMNS, FILE
 from mien.spans import SAMPLE_RATE
 
@@ -17,7 +17,7 @@ from mien.spans import SAMPLE_RATE
 def write_ferplus(
     folder: Path, *, n_train: int = 40, n_val: int = 16, votes: Sequence[Sequence[int]] | None = None
 ) -> Path:
-    """The folder, which now holds FER+'s Parquet file: pictures whose stripes say which column has most votes.
+    """The folder, which now holds FER+'s Parquet file; a picture's stripes say which column has most votes.
 
     Args:
         folder: Made if absent.
@@ -32,7 +32,7 @@ def write_ferplus(
     assert len(votes) == n_rows
     assert all(len(counts) == len(COLUMNS) for counts in votes)
     folder.mkdir(parents=True, exist_ok=True)
-    polars.DataFrame(
+    pl.DataFrame(
         {
             "webp": [_encode(striped(int(np.argmax(counts)), generator)) for counts in votes],
             "votes": [list(counts) for counts in votes],
@@ -40,13 +40,13 @@ def write_ferplus(
             "fer_index": list(range(n_rows)),
             "fer2013_hard": [6] * n_rows,
         },
-        schema_overrides={"votes": polars.List(polars.Int64)},
+        schema_overrides={"votes": pl.List(pl.Int64)},
     ).write_parquet(folder / FILE)
     return folder
 
 
 def striped(k: int, generator: np.random.Generator) -> np.ndarray:
-    """A 48 x 48 grey picture whose stripes have the k-th of ten directions, over blobs that no other one has."""
+    """A 48 x 48 grey picture whose stripes have the k-th of ten directions, over blobs of its own."""
     y, x = np.mgrid[:48, :48] / 48
     turn = np.pi * k / 10
     stripes = np.sin(2 * np.pi * 6 * (x * np.cos(turn) + y * np.sin(turn)))
@@ -90,7 +90,6 @@ def write_utterance(path: Path, *, pitch: float, duration: float, seed: int) -> 
     time = np.arange(round(duration * SAMPLE_RATE)) / SAMPLE_RATE
     noise = np.random.default_rng(seed).normal(0, 0.01, time.size)
     waveform = (0.3 * np.sin(2 * np.pi * pitch * time) + noise).astype(np.float32)
-    # a picture of PCM samples: FLAC wants whole numbers, and the writer gives what the encoder asks for
     return write_sound(path, [(0.0, waveform)], sample_rate=SAMPLE_RATE, codec="flac")
 
 

@@ -16,8 +16,8 @@ def face_config(attention: AttentionName = "none", input_px: int = 32) -> FaceNe
     return FaceNetConfig(input_px=input_px, attention=AttentionConfig(name=attention))
 
 
-def speech_config(attention: AttentionName = "none", **branches: bool) -> SpeechNetConfig:
-    return SpeechNetConfig(attention=AttentionConfig(name=attention), **branches)
+def speech_config(attention: AttentionName = "none") -> SpeechNetConfig:
+    return SpeechNetConfig(attention=AttentionConfig(name=attention))
 
 
 def fill_with_noise(module: nn.Module, seed: int = 0) -> None:

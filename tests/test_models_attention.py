@@ -1,12 +1,12 @@
 """GCSA and MECS: their size, every switch against the formula of the SPEC, and what a gate may look at."""
 
 from itertools import product
+from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_networks import fill_with_noise, n_parameters, starved
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,17 +20,18 @@ from mien.models.attention import (
     build_attention,
     shuffle_channels,
 )
+from some_networks import fill_with_noise, n_parameters, starved
 
 BOOLS = (False, True)
+ORDERS: tuple[Literal["text", "eq3"], ...] = ("text", "eq3")
+SUMS: tuple[Literal["sum_sigmoid", "sigmoid_sum"], ...] = ("sum_sigmoid", "sigmoid_sum")
 GCSA_CONFIGS = [
     GCSAConfig(order=order, residual=residual, channel=channel, shuffle=shuffle, spatial=spatial)
-    for order, residual, channel, shuffle, spatial in product(("text", "eq3"), BOOLS, BOOLS, BOOLS, BOOLS)
+    for order, residual, channel, shuffle, spatial in product(ORDERS, BOOLS, BOOLS, BOOLS, BOOLS)
 ]
 MECS_CONFIGS = [
     MECSConfig(channel_sum=channel_sum, shared_pw=shared, add_init=add_init, residual=residual, post_bn=norm)
-    for channel_sum, shared, add_init, residual, norm in product(
-        ("sum_sigmoid", "sigmoid_sum"), BOOLS, BOOLS, BOOLS, BOOLS
-    )
+    for channel_sum, shared, add_init, residual, norm in product(SUMS, BOOLS, BOOLS, BOOLS, BOOLS)
 ]
 
 
@@ -58,6 +59,7 @@ def test_shuffle_deals_channels_out() -> None:
     assert torch.equal(shuffled, shuffled[:1, :, :1, :1].expand(2, 8, 3, 5))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_shuffle_in_c_over_g_groups_undoes_one_in_g(groups: int, width: int) -> None:
     x = some_maps(2, groups * width, 2, 3)
@@ -80,6 +82,8 @@ def gcsa_by_formula(block: GCSA, x: Tensor) -> Tensor:
     config, out = block.config, x
     if config.channel:
         first, second = block.channel_mlp[0], block.channel_mlp[2]
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(second, nn.Conv2d)
         rows = x.permute(0, 2, 3, 1)
         hidden = F.relu(F.linear(rows, first.weight[:, :, 0, 0], first.bias))
         out = torch.sigmoid(F.linear(hidden, second.weight[:, :, 0, 0], second.bias)).permute(0, 3, 1, 2) * x
@@ -124,7 +128,8 @@ def changed(block: nn.Module, x: Tensor, row: int, column: int) -> Tensor:
     other = x.clone()
     other[:, :, row, column] += 1
     with torch.no_grad():
-        return ((block(other) - block(x)).abs() > 0).any(1)[0]
+        moved: Tensor = ((block(other) - block(x)).abs() > 0).any(1)[0]
+    return moved
 
 
 def test_the_channel_gate_pools_nothing() -> None:
@@ -209,9 +214,8 @@ def test_an_extreme_pixel_moves_the_maximum_but_not_the_median() -> None:
     assert (gates[1] - gates[0]).min() > 0.1
 
 
-@pytest.mark.parametrize(("channel_sum", "most"), [("sum_sigmoid", 3), ("sigmoid_sum", 1)])
-def test_range_of_the_channel_gate(channel_sum: str, most: int) -> None:
-    config = {"sum_sigmoid": MECSConfig(), "sigmoid_sum": MECSConfig(channel_sum="sigmoid_sum")}[channel_sum]
+@pytest.mark.parametrize(("config", "most"), [(MECSConfig(), 3), (MECSConfig(channel_sum="sigmoid_sum"), 1)])
+def test_range_of_the_channel_gate(config: MECSConfig, most: int) -> None:
     block = MECS(8, config)
     assert block.restore.bias is not None
     nn.init.constant_(block.restore.bias, 50.0)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from some_networks import face_config, fill_with_noise, n_parameters, starved
 from torch import Tensor, nn
 
 from mien.models.attention import AttentionName, shuffle_channels
 from mien.models.face import RHB, RHCNN, FaceNet, FaceNetConfig
+from some_networks import face_config, fill_with_noise, n_parameters, starved
 
 
 @pytest.mark.parametrize(("attention", "wanted"), [("none", 754_336), ("gcsa", 2_804_256), ("mecs", 920_320)])

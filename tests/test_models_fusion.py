@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ def everywhere(n_rows: int = 5) -> Tensor:
     return torch.ones(n_rows, dtype=torch.bool)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), ratio=st.sampled_from(RATIOS))
 def test_torch_and_arrays_fuse_alike(seed: int, ratio: tuple[int, int]) -> None:
     generator = np.random.default_rng(seed)

@@ -28,6 +28,7 @@ def test_first_weights() -> None:
     network = nn.Sequential(nn.Conv2d(16, 64, 5), nn.BatchNorm2d(64))
     convolution, norm = network
     assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
     initialise(network)
     assert convolution.weight.std().item() == pytest.approx((2 / (64 * 25)) ** 0.5, rel=0.03)  # fan out
     assert convolution.weight.mean().item() == pytest.approx(0, abs=1e-3)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from some_networks import face_config, speech_config, starved
 from torch import Tensor, nn
 
 from mien.models.fusion import ProportionRule
 from mien.models.network import ExpressionNet
+from some_networks import face_config, speech_config, starved
 
 N_COLUMNS = 48
 

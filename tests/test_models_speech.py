@@ -4,14 +4,14 @@ from math import log
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_networks import fill_with_noise, n_parameters, speech_config, starved
 from torch import Tensor, nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionName
-from mien.models.speech import COLUMNS_PER_STEP, MCNN, SpeechNet, pool_steps, steps_heard
+from mien.models.speech import COLUMNS_PER_STEP, MCNN, SpeechNet, SpeechNetConfig, pool_steps, steps_heard
+from some_networks import fill_with_noise, n_parameters, speech_config, starved
 
 BRANCHES = {"local": 51_680, "temporal": 14_880, "spectral": 10_720}
 
@@ -34,14 +34,20 @@ def test_size_of_the_parts() -> None:
 
 @pytest.mark.parametrize("name", BRANCHES)
 def test_a_branch_can_be_removed(name: str) -> None:
-    network = MCNN(speech_config(**{name: False})).eval()
+    config = SpeechNetConfig(
+        local=name != "local",
+        temporal=name != "temporal",
+        spectral=name != "spectral",
+        attention=speech_config().attention,
+    )
+    network = MCNN(config).eval()
     assert n_parameters(network) == 1_333_216 - BRANCHES[name] - 64 * 128
     assert network(torch.randn(1, 1, 64, 64)).shape == (1, 256, 8)
 
 
 def test_all_branches_cannot() -> None:
     with pytest.raises(InputError, match="one branch at least"):
-        speech_config(local=False, temporal=False, spectral=False)
+        SpeechNetConfig(local=False, temporal=False, spectral=False)
 
 
 def test_shapes_on_the_way_of_a_window() -> None:
@@ -74,7 +80,8 @@ def changed(branch: nn.Module, x: Tensor, row: int, column: int) -> Tensor:
     other = x.clone()
     other[:, :, row, column] += 1
     with torch.no_grad():
-        return ((branch(other) - branch(x)).abs() > 0).any(1)[0]
+        moved: Tensor = ((branch(other) - branch(x)).abs() > 0).any(1)[0]
+    return moved
 
 
 def test_branches_look_along_time_and_along_the_spectrum() -> None:
@@ -109,6 +116,7 @@ def test_a_window_outside_the_file_pools_to_nothing() -> None:
     assert not pool_steps(torch.randn(1, 4, 3), torch.zeros(1, 24, dtype=torch.bool)).any()
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=320, max_size=320))
 def test_shares_of_steps_add_up_to_what_is_heard(heard: list[bool]) -> None:
     shares = steps_heard(torch.tensor([heard]), 40)

@@ -1,10 +1,20 @@
 """Who shows which of eight expressions, when: seen in the face and heard in the voice.
 
-    import mien
+    >>> import mien
+    >>> timeline = mien.analyze("examples/demo.mp4")
+    >>> for segment in timeline.segments:
+    ...     who_what_when = segment.track_id, segment.label, segment.span
 
-    timeline = mien.analyze("clip.mp4")
-    for segment in timeline.segments:
-        print(segment.track_id, segment.label, segment.span)
+    >>> looked_at = mien.ReadingSettings(voice=False, sample_hz=5)
+    >>> row = next(mien.stream("examples/demo.mp4", looked_at, mien.TimelineSettings(smooth=0.2)))
+    >>> row.label in mien.EXPRESSIONS, row.source
+    (True, 'face')
+
+    >>> try:
+    ...     mien.analyze("nowhere.mp4")
+    ... except mien.MienError as error:
+    ...     print(error)
+    'nowhere.mp4' does not exist; give the path of one video, sound or picture file on this machine
 """
 
 from importlib import import_module
@@ -42,7 +52,15 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
-    return getattr(import_module(f"mien.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"mien.{_HOMES[name]}"), name)
+    except ImportError as error:
+        from mien.doctor import explain_import_error
+
+        explained = explain_import_error(error)
+        if explained is None:
+            raise
+        raise ImportError(explained) from error
 
 
 def __dir__() -> list[str]:

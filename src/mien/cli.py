@@ -6,6 +6,7 @@ Heavy libraries are imported inside the verbs, so that `mien --help` answers at 
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,10 @@ import typer
 from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from mien.readings import ReadingSettings
+    from mien.timeline import TimelineSettings
 
 app = typer.Typer(
     help="Who shows which of eight expressions, when: seen in the face and heard in the voice.",
@@ -25,8 +29,12 @@ app = typer.Typer(
 )
 
 MEDIA_SUFFIXES = frozenset(
-    ".3gp .avi .bmp .flac .flv .gif .jpeg .jpg .m4a .m4v .mkv .mov .mp3 .mp4 .mpeg .mpg .mts .oga .ogg .ogv .opus"
-    " .png .ts .wav .webm .webp .wma .wmv".split()
+    f".{ending}"
+    for ending in (
+        *("3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"),
+        *("flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
+        *("bmp", "gif", "jpeg", "jpg", "png", "webp"),
+    )
 )
 """What is taken from a folder; a file that is named itself may be called anything."""
 
@@ -39,15 +47,21 @@ Setting = Annotated[
 @app.command()
 def analyze(
     paths: Annotated[list[Path], typer.Argument(help="Videos, sound files, pictures, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the report; several inputs get one folder each in it.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report; several inputs get one folder each in it.")
+    ],
     formats: Annotated[
         str, typer.Option(help="Comma-separated: csv, json, segments, svg, png [plot], parquet [table].")
     ] = "csv,json,segments,svg",
     model: Model = "mien-s",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
-    speaker: Annotated[int | None, typer.Option(help="Track whose voice is heard, where several are seen.")] = None,
+    speaker: Annotated[
+        int | None, typer.Option(help="Track whose voice is heard, where several are seen.")
+    ] = None,
     smooth: Annotated[float, typer.Option(help="Width of the mean over probabilities, seconds.")] = 0.5,
-    max_gap: Annotated[float, typer.Option(help="Longest stretch without a face that is filled, seconds.")] = 0.5,
+    max_gap: Annotated[
+        float, typer.Option(help="Longest stretch without a face that is filled, seconds.")
+    ] = 0.5,
     sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
 ) -> None:
     """Write the expression timeline of each input: a table, segments, and a chart."""
@@ -59,29 +73,35 @@ def analyze(
     reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
     timeline = replace(default_timeline(model), smooth=smooth, max_gap=max_gap, speaker=speaker)
     failures = 0
-    for path, folder in list(name_reports(paths, out)):
+    for path, folder in name_reports(paths, out):
         try:
-            write_report(path, folder, tuple(formats.split(",")), reading, timeline)
+            write_report(path, folder, tuple(name.strip() for name in formats.split(",")), reading, timeline)
         except MienError as error:
-            if len(paths) == 1 and path == paths[0]:
-                raise
             failures += 1
             tell_error(error)
     if failures:
         raise typer.Exit(2)
 
 
-def name_reports(paths: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Each input file with the folder of its report; equal names are numbered."""
-    files = [file for path in paths for file in (media_in(path) if path.is_dir() else [path])]
+def name_reports(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Each input file with the folder of its report: `out` for one file, a folder in it for each of several.
+
+    Folders are named after the files; a name that is taken, also in other case, is numbered.
+
+    >>> files = [Path("a.mp4"), Path("A.mov"), Path("a-2.mp4")]
+    >>> [folder.name for _, folder in name_reports(files, Path("out"))]
+    ['a', 'A-2', 'a-2-2']
+    """
     if len(paths) == 1 and not paths[0].is_dir():
-        yield files[0], out
-        return
-    taken: dict[str, int] = {}
-    for file in files:
-        name = file.stem or file.name
-        taken[name] = taken.get(name, 0) + 1
-        yield file, out / (name if taken[name] == 1 else f"{name}-{taken[name]}")
+        return [(paths[0], out)]
+    named: list[tuple[Path, Path]] = []
+    taken: set[str] = set()
+    for file in (file for path in paths for file in (media_in(path) if path.is_dir() else [path])):
+        names = (file.stem if n == 1 else f"{file.stem}-{n}" for n in count(1))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        named.append((file, out / name))
+    return named
 
 
 def media_in(folder: Path) -> list[Path]:
@@ -90,19 +110,27 @@ def media_in(folder: Path) -> list[Path]:
     Raises:
         InputError: There are none.
     """
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file())
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in MEDIA_SUFFIXES and path.is_file()
+    )
     if not found:
         raise InputError(f"{folder} holds no video, sound or picture file; name a file or another folder")
     return found
 
 
-def write_report(path: Path, folder: Path, formats: tuple[str, ...], reading: object, timeline: object) -> None:
+def write_report(
+    path: Path,
+    folder: Path,
+    formats: tuple[str, ...],
+    reading: ReadingSettings,
+    timeline: TimelineSettings,
+) -> None:
     """Analyzes one file with a progress bar, and tells where the report lies."""
     from mien.pipeline import Analysis
     from mien.report import Report
 
     with progress() as hook:
-        analysis = Analysis(path, reading, timeline, hook)  # type: ignore[arg-type]
+        analysis = Analysis(path, reading, timeline, hook)
         with Report(folder, formats=formats) as report:
             report.record(analysis.rows(), analysis.timeline)
             report.finish(analysis.provenance())
@@ -123,7 +151,9 @@ def models() -> None:
 
     for model in list_models():
         size = sum((model.folder / name).stat().st_size for name in model.sha256) / 1e6
-        typer.echo(f"{model.name}  {size:.1f} MB  voice : face = {model.voice_weight:g} : {model.face_weight:g}")
+        typer.echo(
+            f"{model.name}  {size:.1f} MB  voice : face = {model.voice_weight:g} : {model.face_weight:g}"
+        )
         for modality, licence in model.licences.items():
             typer.echo(f"  {modality} weights: {licence}")
         for name, figure in model.figures.items():
@@ -152,20 +182,20 @@ def train(
     recipe: Annotated[str, typer.Argument(help="face or speech.")],
     data: Annotated[Path, typer.Option(help="Folder that holds ferplus, or ravdess_speech and emodb.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there is taken up again.")],
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Checkpoint whose weights the run starts from.")
+    ] = None,
     settings: Setting = None,
-    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
 ) -> None:
     """Train one network and write its checkpoint, history and learning curve [train]."""
-    with needs_extra("mien train", "train"):
-        import torch
+    from mien.recipes import RECIPES, override
+    from mien.train import train as run
 
-        from mien.recipes import RECIPES, override
-        from mien.train import train as run
     if recipe not in RECIPES:
         raise InputError(f"there is no recipe {recipe!r}; expected {' or '.join(RECIPES)}")
-    torch.set_num_threads(threads)
     with progress() as hook:
-        path = run(override(RECIPES[recipe](), settings or []), data, out, hook)
+        path = run(override(RECIPES[recipe](), settings or []), data, out, hook, start, threads)
     typer.echo(f"checkpoint: {path}")
 
 
@@ -198,9 +228,9 @@ def export(
     ] = None,
 ) -> None:
     """Write checkpoints as a model folder of ONNX files, proving parity with torch [train]."""
-    with needs_extra("mien export", "train"):
-        from mien.export import export as run
-        from mien.export import read_figures, read_weights
+    from mien.export import export as run
+    from mien.export import read_figures, read_weights
+
     written = run(
         checkpoints,
         out,
@@ -240,29 +270,13 @@ class progress:  # noqa: N801  # reads as a verb: `with progress() as hook`
         self._bar.stop()
 
 
-class needs_extra:  # noqa: N801
-    """Turns a failed import into the command that mends it."""
-
-    def __init__(self, wanted_by: str, extra: str) -> None:
-        self.wanted_by, self.extra = wanted_by, extra
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        from mien.errors import MissingExtraError
-
-        if kind is not None and issubclass(kind, ModuleNotFoundError):
-            raise MissingExtraError(self.wanted_by, self.extra) from None
-
-
 def tell_error(error: BaseException | str) -> None:
     """One line on standard error."""
     typer.echo("mien: " + " ".join(str(error).split()), err=True)
 
 
 def main() -> None:
-    """Runs the command line; whatever goes wrong is one line and exit code 2."""
+    """Runs the command line; whatever goes wrong with what was given is one line and exit code 2."""
     try:
         app()
     except MienError as error:
@@ -276,6 +290,6 @@ def main() -> None:
             raise
         tell_error(explained)
         sys.exit(2)
-    except KeyboardInterrupt:
-        tell_error("interrupted; nothing was written")
-        sys.exit(130)
+    except OSError as error:  # a disk that is full, a folder that may not be written to
+        tell_error(error)
+        sys.exit(2)

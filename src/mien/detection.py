@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -56,6 +56,7 @@ class Detection:
     """0 to 1."""
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Whatever finds faces in a picture."""
 

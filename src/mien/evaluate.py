@@ -1,7 +1,7 @@
 """A model and a labelled corpus in, figures, predictions and pictures out.
 
-Each corpus is scored in two views: FER+ by its most-voted label and by its stricter majority rule, speech with
-eight classes and without Other. Intervals resample images, or speakers.
+Each corpus is scored in two views: FER+ by its most-voted label and by its stricter majority rule, speech
+with eight classes and without Other. Intervals resample images, or speakers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from mien.datasets.emodb import read_emodb
 from mien.datasets.ferplus import FILE as FERPLUS_FILE
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ravdess import read_ravdess
-from mien.errors import DatasetError, MissingExtraError
-from mien.expressions import EXPRESSIONS
+from mien.errors import CheckpointError, DatasetError, MissingExtraError
+from mien.expressions import EXPRESSIONS, position
 from mien.media import read_sound
 from mien.metrics import score
 from mien.pictures import draw_confusion, draw_reliability
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Int64
 
     from mien.datasets.corpus import Utterance
     from mien.metrics import Scores
@@ -52,8 +51,8 @@ class Predictions:
     groups: tuple[str, ...] | None
     """Speaker of each row; None where the corpus names none."""
     probs: Float32[np.ndarray, "rows 8"]
-    views: dict[str, tuple[np.ndarray, tuple[str, ...]]]
-    """By name: which rows count, and among which classes."""
+    views: dict[str, tuple[Int64[np.ndarray, "counted"], tuple[str, ...]]]
+    """By name: which rows count, and among which classes; a view without rows is not scored."""
 
 
 def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook) -> list[str]:
@@ -71,11 +70,14 @@ def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook) -> li
 
     Raises:
         DatasetError: The folder is no known corpus, or has nothing in this split.
+        CheckpointError: The model takes faces of another size.
         MissingExtraError: FER+ needs [table].
     """
     predictions = predict_corpus(model, data, split, hook)
     scores = {}
     for view, (rows, classes) in predictions.views.items():
+        if not len(rows):
+            continue
         scores[view] = score(
             [predictions.labels[i] for i in rows],
             _among(predictions.probs[rows], classes),
@@ -118,18 +120,25 @@ def predict_corpus(model: str, data: Path, split: str, hook: Hook) -> Prediction
         return predict_utterances(model, "RAVDESS", read_ravdess(data), split, hook)
     if any(path.suffix in (".flac", ".wav") for path in data.iterdir()):
         return predict_utterances(model, "EMO-DB", read_emodb(data), split, hook)
-    raise DatasetError(f"{data} is no known corpus; expected {FERPLUS_FILE}, Actor_NN folders, or EMO-DB's files")
+    raise DatasetError(
+        f"{data} is no known corpus; expected {FERPLUS_FILE}, Actor_NN folders, or EMO-DB's files"
+    )
 
 
 def predict_stills(model: str, data: Path, split: str, hook: Hook) -> Predictions:
     """FER+'s faces, as they are: they are crops already."""
     stills = read_ferplus(data).part(split)
     predict = FacePredictor(load_model(model))
+    if predict.spec.crop_px != stills.images.shape[1]:
+        raise CheckpointError(
+            f"model {model} takes faces of {predict.spec.crop_px} px, FER+'s have {stills.images.shape[1]}; "
+            "give a model of the recipe `face`"
+        )
     probs = []
     for done, image in enumerate(stills.images):
         probs.append(predict(np.repeat(image[None, :, :, None], 3, axis=3))[0])
         hook("looking at faces", done + 1, len(stills.images))
-    everything = np.arange(len(probs))
+    all_rows = np.arange(len(probs))
     return Predictions(
         corpus="FER+",
         names=stills.names,
@@ -137,8 +146,8 @@ def predict_stills(model: str, data: Path, split: str, hook: Hook) -> Prediction
         groups=None,
         probs=np.stack(probs),
         views={
-            "most votes": (everything, EXPRESSIONS),
-            "majority of votes": (everything[stills.majority], EXPRESSIONS),
+            "most votes": (all_rows, EXPRESSIONS),
+            "majority of votes": (all_rows[stills.majority], EXPRESSIONS),
         },
     )
 
@@ -157,7 +166,7 @@ def predict_utterances(
         windows, masks = zip(*(cut_window(mel, start) for start in clip_windows(mel.shape[1])), strict=True)
         probs.append(predict(np.stack(windows), np.stack(masks)).mean(0))
         hook("listening", done + 1, len(chosen))
-    seven = np.array([i for i, each in enumerate(chosen) if each.label != "Other"])
+    named = np.flatnonzero([each.label != "Other" for each in chosen])
     return Predictions(
         corpus=corpus,
         names=tuple(each.path.name for each in chosen),
@@ -166,15 +175,17 @@ def predict_utterances(
         probs=np.stack(probs),
         views={
             "eight classes": (np.arange(len(chosen)), EXPRESSIONS),
-            "without Other": (seven, WITHOUT_OTHER),
+            "without Other": (named, WITHOUT_OTHER),
         },
     )
 
 
-def _among(probs: Float32[np.ndarray, "rows 8"], classes: tuple[str, ...]) -> np.ndarray:
+def _among(
+    probs: Float32[np.ndarray, "rows 8"], classes: tuple[str, ...]
+) -> Float32[np.ndarray, "rows classes"]:
     """The columns of some classes, renormalised."""
-    chosen = probs[:, [EXPRESSIONS.index(name) for name in classes]]
-    return chosen / chosen.sum(1, keepdims=True)
+    chosen = probs[:, [position(name) for name in classes]]
+    return np.asarray(chosen / chosen.sum(1, keepdims=True))
 
 
 def _lines(corpus: str, split: str, view: str, scores: Scores) -> list[str]:
@@ -201,4 +212,4 @@ def _table(predictions: Predictions) -> str:
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ LUMA = (0.299, 0.587, 0.114)
 class FaceEncoder(nn.Module):
     """RGB bytes in, features out: brightness, then the face encoder."""
 
+    luma: Tensor
+
     def __init__(self, network: FaceNet) -> None:
         super().__init__()
         self.network = network
@@ -76,6 +78,8 @@ class SpeechEncoder(nn.Module):
 
 class Probabilities(nn.Module):
     """Logits to probabilities: masked expressions get 0, the rest is tempered and renormalised."""
+
+    offset: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -135,25 +139,27 @@ def export(
 
     Args:
         checkpoints: Files written by `mien train`.
-        folder: Where the model goes, replaced whole; its name is the model's.
+        folder: Where the model goes; its name is the model's. A model that is there is replaced whole.
         weights: m and n of the proportion rule: voice, face.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
 
     Raises:
         CheckpointError: A checkpoint is damaged, two are of one modality, or parity fails.
+        InputError: Something else than a model is at `folder`, or no expression would be left to the voice.
     """
+    folder = folder.resolve()
+    refuse_other_folder(folder)
     networks = [mask_voice(*load_network(path), masked) for path in checkpoints]
     if sorted(spec.modality for _, spec in networks) not in (["face"], ["face", "speech"]):
         raise CheckpointError("export needs one face checkpoint, and at most one speech checkpoint beside it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        made = Path(aside) / folder.name
+        made = Path(aside) / "made"
         made.mkdir()
-        rounded = []
         for network, spec in networks:
-            rounded.append((round_to_half(network), spec))
-            write_modality(rounded[-1][0], spec, made)
+            round_to_half(network)
+            write_modality(network, spec, made)
         manifest = {
             "name": folder.name,
             "voice_weight": weights[0],
@@ -163,29 +169,41 @@ def export(
             "figures": figures or {},
         }
         (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        parity = {spec.modality: prove_parity(network, spec, made) for network, spec in rounded}
+        parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(Path(aside) / "replaced")
         made.rename(folder)
     return Exported(
         folder=folder, parity=parity, size_bytes=sum(path.stat().st_size for path in folder.iterdir())
     )
 
 
+def refuse_other_folder(folder: Path) -> None:
+    """Nothing; passes a folder that is a model, is empty or is not there: what is there will be replaced.
+
+    Raises:
+        InputError: It holds something else.
+    """
+    if folder.is_dir() and ((folder / "manifest.json").is_file() or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        raise InputError(f"{folder} is there and is no model; what is there is replaced whole: name another")
+
+
 def mask_voice(
     network: FaceNet | SpeechNet, spec: ModelSpec, masked: tuple[str, ...]
 ) -> tuple[FaceNet | SpeechNet, ModelSpec]:
     """The network with its specification; a speech net's says which expressions are masked."""
-    for name in masked:
-        position(name)
+    if len({position(name) for name in masked}) == len(EXPRESSIONS):
+        raise InputError("every expression is masked; leave the voice one at least")
     return network, replace(spec, masked=masked) if spec.modality == "speech" else spec
 
 
 def read_weights(text: str) -> tuple[float, float]:
-    """m and n of `m:n`.
+    """M and n of `m:n`.
 
     Raises:
-        InputError: It is not of that form, or a number is not above 0.
+        InputError: It is not of that form, or a number is not finite and above 0.
 
     >>> read_weights("1:2")
     (1.0, 2.0)
@@ -194,8 +212,8 @@ def read_weights(text: str) -> tuple[float, float]:
         voice, face = (float(part) for part in text.split(":"))
     except ValueError:
         raise InputError(f"weights {text!r} are not of the form m:n, such as 1:2") from None
-    if not (voice > 0 and face > 0):
-        raise InputError(f"weights {text!r} must both be above 0")
+    if not (0 < voice < inf and 0 < face < inf):
+        raise InputError(f"weights {text!r} must both be finite and above 0")
     return voice, face
 
 
@@ -212,8 +230,8 @@ def read_figures(files: Sequence[Path]) -> dict[str, str]:
             for view, scores in told["views"].items():
                 parts = [f"{name} {scores[key]['value']:.3f}" for key, name in FIGURES.items()]
                 figures[f"{told['corpus']} {told['split']}, {view}"] = ", ".join(parts)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{file} is not a metrics.json of `mien evaluate` ({error})") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{file} is not a metrics.json that `mien evaluate` wrote; give one") from None
     return figures
 
 
@@ -295,13 +313,12 @@ def halve_weights(model: onnx.ModelProto) -> None:
         model.graph.node.insert(0, node)
 
 
-def round_to_half(network: FaceNet | SpeechNet) -> FaceNet | SpeechNet:
-    """The same network with every weight rounded to the nearest float16, still computing in float32."""
+def round_to_half(network: FaceNet | SpeechNet) -> None:
+    """Nothing; rounds every weight to the nearest float16, in place, still computing in float32."""
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half().float())
-    return network
 
 
 @torch.no_grad()
@@ -315,7 +332,8 @@ def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) ->
     network.eval()
     model = read_manifest(folder)
     if isinstance(network, FaceNet):
-        crops = generator.integers(0, 256, (16, spec.crop_px, spec.crop_px, 3), dtype=np.uint8)
+        size_px = spec.crop_px or 0
+        crops = generator.integers(0, 256, (16, size_px, size_px, 3), np.uint8)
         by_onnx = FacePredictor(model)(crops)
         by_torch = FaceHead(network, spec)(FaceEncoder(network)(torch.from_numpy(crops)))
     else:
@@ -329,7 +347,6 @@ def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) ->
         raise CheckpointError(
             f"{spec.modality}: torch and ONNX differ by {difference:.1e}, at most {PARITY:.0e} is allowed"
         )
-    assert spec.expressions == EXPRESSIONS
     return difference
 
 

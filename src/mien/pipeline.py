@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.media import probe
-from mien.predictor import load_model
+from mien.predictor import FACE_FILES, SPEECH_FILES, load_model
 from mien.readings import ReadingSettings, read_file
 from mien.segments import segments
 from mien.timeline import Row, Segment, TimelineSettings, rows
@@ -24,7 +24,11 @@ Hook = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All rows of a file, its segments, and where they come from."""
+    """All rows of a file, its segments, and where they come from.
+
+    >>> Timeline(rows=[], segments=[], provenance={"file": "clip.mp4"}).provenance["file"]
+    'clip.mp4'
+    """
 
     rows: list[Row]
     segments: list[Segment]
@@ -71,15 +75,14 @@ class Analysis:
 
     def provenance(self) -> dict[str, Any]:
         """What the rows come from: versions, checksums, settings, and the input's own figures."""
-        used = [name for name in self.model.sha256 if name.endswith(".onnx")]
-        if not self.reading.voice:
-            used = [name for name in used if name.startswith("face")]
+        looked_at = FACE_FILES if self.media.has_video else ()
+        listened_to = SPEECH_FILES if self.reading.voice and self.media.has_sound else ()
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
             "mien": version("mien"),
             "model": self.model.name,
-            "weights_sha256": {name: self.model.sha256[name] for name in used},
+            "weights_sha256": {name: self.model.sha256[name] for name in (*looked_at, *listened_to)},
             "reading": asdict(self.reading),
             "timeline": asdict(self.timeline),
             "file": self.path.name,

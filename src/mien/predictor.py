@@ -1,7 +1,7 @@
 """Crops and mel windows in, probabilities out: the exported networks behind ONNX Runtime, without torch.
 
-A model is a folder: `manifest.json`, encoder and head of each modality as ONNX. Every file's sha256 is checked
-before it is used, and the speech files are opened only when voice is asked for.
+A model is a folder: `manifest.json`, encoder and head of each modality as ONNX. Every file's sha256 is
+checked before it is used, and the speech files are opened only when voice is asked for.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
 from mien.errors import CheckpointError, InputError
-from mien.spec import KEY, ModelSpec, read_spec
+from mien.spec import KEY, ModelSpec, fits, read_spec
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, UInt8
@@ -58,7 +58,9 @@ class FacePredictor:
     def __call__(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 8"]:
         """One row for each RGB crop, aligned by the model's own template."""
         # one face at a time: on few cores ONNX Runtime is slower per face in batches
-        return np.concatenate([self._head.run(None, {"features": self.encode(crop[None])})[0] for crop in crops])
+        return np.concatenate(
+            [self._head.run(None, {"features": self.encode(crop[None])})[0] for crop in crops]
+        )
 
     def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 256"]:
         """Feature vectors of RGB crops."""
@@ -78,7 +80,8 @@ class VoicePredictor:
     ) -> Float32[np.ndarray, "windows 8"]:
         """One row for each window; `mask` says which columns lie inside the file."""
         steps = self._encoder.run(None, {"log_mel": log_mel, "column_mask": mask})[0]
-        probs: Float32[np.ndarray, "windows 8"] = self._head.run(None, {"steps": steps, "column_mask": mask})[0]
+        told = {"steps": steps, "column_mask": mask}
+        probs: Float32[np.ndarray, "windows 8"] = self._head.run(None, told)[0]
         return probs
 
 
@@ -105,7 +108,9 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
         if (folder / "manifest.json").is_file():
             return read_manifest(folder)
     names = ", ".join(model.name for model in list_models())
-    raise InputError(f"there is no model {str(name_or_path)!r}; expected {names}, or a folder from `mien export`")
+    raise InputError(
+        f"there is no model {str(name_or_path)!r}; expected {names}, or a folder from `mien export`"
+    )
 
 
 def read_manifest(folder: Path) -> ModelInfo:
@@ -114,11 +119,18 @@ def read_manifest(folder: Path) -> ModelInfo:
     Raises:
         CheckpointError: It is not a manifest.
     """
+    source = f"{folder.name}/manifest.json"
     try:
         told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return ModelInfo(folder=folder, **told)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder.name}/manifest.json is damaged ({error}); export the model again") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{source} is damaged ({error}); export the model again") from None
+    kinds = {name: kind for name, kind in get_type_hints(ModelInfo).items() if name != "folder"}
+    if not isinstance(told, dict) or told.keys() != kinds.keys():
+        raise CheckpointError(f"{source} does not hold {', '.join(kinds)}; export the model again")
+    for name, kind in kinds.items():
+        if not fits(told[name], kind):
+            raise CheckpointError(f"{source}: its {name} is {told[name]!r}; export the model again")
+    return ModelInfo(folder=folder, **told)
 
 
 def open_session(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
@@ -130,14 +142,20 @@ def open_session(model: ModelInfo, file_name: str, n_threads: int) -> tuple[Infe
     import onnxruntime
 
     path = model.folder / file_name
+    if file_name not in model.sha256:
+        raise CheckpointError(
+            f"model {model.name} was exported without {file_name}; analyze with --no-voice"
+            if file_name in SPEECH_FILES
+            else f"the manifest of model {model.name} does not name {file_name}; export it again"
+        )
     if not path.is_file():
         raise CheckpointError(f"model {model.name} lacks {file_name}; export it again, or reinstall mien")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
-    if found != model.sha256.get(file_name):
+    if found != model.sha256[file_name]:
         raise CheckpointError(
             f"{file_name} of model {model.name} has sha256 {found[:12]}…, its manifest says "
-            f"{model.sha256.get(file_name, 'nothing')[:12]}…; export it again, or reinstall mien"
+            f"{str(model.sha256[file_name])[:12]}…; export it again, or reinstall mien"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads

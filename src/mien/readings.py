@@ -7,9 +7,11 @@ asked for at the frames' times. The picture and the sound are decoded side by si
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
+from mien.errors import InputError
 from mien.faces import Face, Template, find_faces
 from mien.media import read_frames, read_sound
 from mien.predictor import DEFAULT_MODEL, FacePredictor, ModelInfo, VoicePredictor
@@ -39,6 +41,12 @@ class ReadingSettings:
     """Frames a second in which faces are looked at."""
     n_threads: int = 2
     """Threads of the speech encoder; a face is too small to share."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample_hz < inf:
+            raise InputError(f"sample_hz is {self.sample_hz}; expected frames a second, such as 12.5")
+        if self.n_threads < 1:
+            raise InputError(f"n_threads is {self.n_threads}; expected 1 or more")
 
 
 def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> Iterator[Reading]:

@@ -1,16 +1,16 @@
 """Training: a configuration and a data folder in, a checkpoint with its history out.
 
-One visible loop. Chance is drawn from torch's global generator, seeded before every step by (seed, step), so a
-run that was interrupted anywhere and taken up again ends in the same weights, bit for bit, on the same CPU
-and thread count.
+One visible loop. Chance is drawn from torch's global generator, seeded before every step by (seed, step), so
+a run that was interrupted anywhere and taken up again ends in the same weights, bit for bit, on the same
+processor and thread count.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,20 @@ import numpy as np
 import torch
 
 from mien.calibration import fit_temperature
+from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
 from mien.datasets.batches import FaceBatches, SpeechBatches
 from mien.datasets.corpus import count_labels, refuse_shared_speakers
 from mien.datasets.emodb import read_emodb
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ravdess import read_ravdess
-from mien.errors import DatasetError, MienError
+from mien.errors import CheckpointError, DatasetError, MienError
 from mien.expressions import EXPRESSIONS
 from mien.faces import Template
 from mien.losses import soft_cross_entropy
 from mien.metrics import confusion, macro_f1, uar
-from mien.models.checkpoint import build_network, load_tensors, save_network, save_tensors
+from mien.models.checkpoint import build_network, load_network, load_tensors, save_network, save_tensors
+from mien.models.face import FaceNetConfig
+from mien.models.speech import SpeechNet
 from mien.pictures import draw_learning_curves
 from mien.spec import ModelSpec
 from mien.windows import WINDOW
@@ -66,11 +69,13 @@ class State:
     optimiser: torch.optim.Optimizer
     step: int
     history: list[dict[str, float]]
-    """One entry an epoch."""
+    """One entry an epoch; the last one lacks its scores while the epoch is under way."""
     best: float
 
 
-def train(config: TrainConfig, data: Path, out: Path, hook: Hook) -> Path:
+def train(
+    config: TrainConfig, data: Path, out: Path, hook: Hook, start: Path | None = None, n_threads: int = 2
+) -> Path:
     """Trains one network and writes it to `out`; takes up an interrupted run found there.
 
     Args:
@@ -78,6 +83,8 @@ def train(config: TrainConfig, data: Path, out: Path, hook: Hook) -> Path:
         data: Folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
         out: Folder for `state.safetensors`, `history.json`, `curve.png` and the result.
         hook: Called with what is done, how far, and how much there is.
+        start: Checkpoint whose weights the run starts from; None for random ones.
+        n_threads: Processor threads; another number gives other roundings.
 
     Returns:
         Path of the checkpoint: weights of the best epoch on `choose`, temperature fitted there.
@@ -87,10 +94,13 @@ def train(config: TrainConfig, data: Path, out: Path, hook: Hook) -> Path:
         CheckpointError: `out` holds a run of another configuration.
         MienError: The loss is not a number.
     """
+    torch.set_num_threads(n_threads)
     out.mkdir(parents=True, exist_ok=True)
     batches, told = read_batches(config, data, hook)
+    if start is not None:
+        told["start"] = {"sha256": sha256(start.read_bytes()).hexdigest(), **load_network(start)[1].training}
     spec = describe(config, told)
-    state = start_or_resume(config, spec, batches, out)
+    state = start_or_resume(config, spec, batches, out, start)
     steps_per_epoch = max(1, batches.n_train // config.batch_size)
     n_steps = steps_per_epoch * config.epochs
     while state.step < n_steps:
@@ -118,7 +128,7 @@ def take_step(state: State, batches: FaceBatches | SpeechBatches, config: TrainC
     if not torch.isfinite(loss):
         raise MienError(f"the loss is {loss.item()} at step {state.step}; lower learning_rate and start anew")
     state.optimiser.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
     state.optimiser.step()
     decay = min(config.ema, (1 + state.step) / (10 + state.step))
@@ -127,11 +137,15 @@ def take_step(state: State, batches: FaceBatches | SpeechBatches, config: TrainC
             state.average[name].lerp_(tensor, 1 - decay)
         else:
             state.average[name].copy_(tensor)
-    entry = state.history[-1] if state.history and "choose_loss" not in state.history[-1] else None
-    if entry is None:
-        entry = {"epoch": float(len(state.history) + 1), "train_loss": 0.0, "n": 0.0}
-        state.history.append(entry)
-    entry["train_loss"] += (loss.item() - entry["train_loss"]) / (entry["n"] + 1)
+    note_loss(state.history, loss.item())
+
+
+def note_loss(history: list[dict[str, float]], loss: float) -> None:
+    """Nothing; takes a step's loss into the mean of the epoch under way, `n` steps long so far."""
+    if not history or "choose_loss" in history[-1]:
+        history.append({"epoch": float(len(history) + 1), "train_loss": 0.0, "n": 0.0})
+    entry = history[-1]
+    entry["train_loss"] += (loss - entry["train_loss"]) / (entry["n"] + 1)
     entry["n"] += 1
 
 
@@ -208,10 +222,6 @@ def held_out_logits(
 
 def calibrate(spec: ModelSpec, batches: FaceBatches | SpeechBatches, out: Path) -> Path:
     """Writes the best network with the temperature that fits it to `choose`."""
-    from dataclasses import replace
-
-    from mien.models.checkpoint import load_network
-
     network, _ = load_network(out / "best.safetensors")
     temperature = fit_temperature(held_out_logits(network, batches), batches.held_targets)
     path = out / f"{spec.modality}.safetensors"
@@ -226,13 +236,16 @@ def read_batches(
     if not data.is_dir():
         raise DatasetError(f"{data} is not a folder; give the one that holds the corpora's folders")
     if config.modality == "face":
+        assert isinstance(config.augmentation, FaceAugmentation)
+        assert isinstance(config.network, FaceNetConfig)
         stills = read_ferplus(data / "ferplus")
-        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)  # type: ignore[arg-type, union-attr]
+        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)
         parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
         return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped}
+    assert isinstance(config.augmentation, SpeechAugmentation)
     utterances = read_ravdess(data / "ravdess_speech") + read_emodb(data / "emodb")
     refuse_shared_speakers(utterances)
-    speech = SpeechBatches(utterances, config.augmentation, config.balance, hook)  # type: ignore[arg-type]
+    speech = SpeechBatches(utterances, config.augmentation, config.balance, hook)
     parts = {
         split: count_labels([each.label for each in utterances if each.split == split])
         for split in ("train", "choose")
@@ -262,14 +275,20 @@ def describe(config: TrainConfig, told: dict[str, Any]) -> ModelSpec:
 
 
 def start_or_resume(
-    config: TrainConfig, spec: ModelSpec, batches: FaceBatches | SpeechBatches, out: Path
+    config: TrainConfig,
+    spec: ModelSpec,
+    batches: FaceBatches | SpeechBatches,
+    out: Path,
+    start: Path | None = None,
 ) -> State:
-    """The state found in `out`, or a new one."""
+    """The state found in `out`, or a new one, with the weights of `start` if it is given."""
     torch.manual_seed(config.seed)
     network = build_network(spec)
-    if isinstance(batches, SpeechBatches):
-        network.mel_mean.fill_(batches.mel_mean)  # type: ignore[union-attr, operator]
-        network.mel_std.fill_(batches.mel_std)  # type: ignore[union-attr, operator]
+    if start is not None:
+        copy_weights(start, network)
+    if isinstance(network, SpeechNet) and isinstance(batches, SpeechBatches):
+        network.mel_mean.fill_(batches.mel_mean)
+        network.mel_std.fill_(batches.mel_std)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -280,6 +299,19 @@ def start_or_resume(
     return state
 
 
+def copy_weights(start: Path, network: nn.Module) -> None:
+    """Fills a network with a checkpoint's weights.
+
+    Raises:
+        CheckpointError: The checkpoint's network has other weights.
+    """
+    weights = load_network(start)[0].state_dict()
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in weights.items()} != shapes:
+        raise CheckpointError(f"{start} holds another network than this recipe's; train without --from")
+    network.load_state_dict(weights)
+
+
 def save_state(state: State, spec: ModelSpec, out: Path) -> None:
     """Writes everything that the next step depends on as one file."""
     tensors = {f"network/{name}": tensor for name, tensor in state.network.state_dict().items()}
@@ -287,15 +319,11 @@ def save_state(state: State, spec: ModelSpec, out: Path) -> None:
     for index, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
     told = {"step": state.step, "history": state.history, "best": state.best}
-    save_tensors(
-        tensors, {"state": json.dumps(told), "spec": spec.to_text()}, out / "state.safetensors"
-    )
+    save_tensors(tensors, {"state": json.dumps(told), "spec": spec.to_text()}, out / "state.safetensors")
 
 
 def load_state(state: State, spec: ModelSpec, out: Path) -> None:
     """Fills a new state from the file that `save_state` wrote."""
-    from mien.errors import CheckpointError
-
     tensors, metadata = load_tensors(out / "state.safetensors")
     if metadata.get("spec") != spec.to_text():
         raise CheckpointError(f"{out} holds a run of another configuration or data; give another --out")
@@ -318,5 +346,5 @@ def load_state(state: State, spec: ModelSpec, out: Path) -> None:
 def write_json(path: Path, values: object) -> None:
     """Writes JSON beside `path` and renames."""
     aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(aside, path)
+    aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)

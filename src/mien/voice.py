@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 GRID_STEP = 0.4
 """Seconds between two readings of the voice."""
 
+_ON_GRID = 1e-6
+"""Times this near to a grid time, in steps, are that grid time: 1.2 / 0.4 is 2.9999999999999996."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -69,11 +72,13 @@ class Voice:
         silent = bool(self._silent[place])
         if self._predictor is None or not self._speech[place]:
             return Heard(None, silent)
-        before = floor(time / GRID_STEP)
-        share = np.float32(time / GRID_STEP - before)
-        earlier, later = self._read(before), self._read(before + 1)
+        before = floor(time / GRID_STEP + _ON_GRID)
+        share = time / GRID_STEP - before
         self._forget(before)
-        return Heard(earlier + (later - earlier) * share, silent)
+        probs = self._read(before)
+        if share > _ON_GRID:
+            probs = probs + (self._read(before + 1) - probs) * np.float32(share)
+        return Heard(probs, silent)
 
     def _read(self, k: int) -> Float32[np.ndarray, "8"]:
         """Probabilities of the window centred on the k-th grid time."""
@@ -92,12 +97,13 @@ class Voice:
             if heard is None:
                 self._ended = True
                 break
-            # a window reaches 2 s behind the last time asked for: its grid time 0.4 s, half its length 1.6 s
-            keep = max(0, len(self._speech) - 2 * N_COLUMNS)
-            self._start += keep
-            self._mel = np.concatenate([self._mel[:, keep:], heard.log_mel], axis=1)
-            self._speech = np.concatenate([self._speech[keep:], heard.speech])
-            self._silent = np.concatenate([self._silent[keep:], heard.silent])
+            # What is held ends less than 2 s ahead of the last time asked for (to the next grid time 0.4 s,
+            # half a window 1.6 s), and no window begins 2 s behind it: 6.4 s are more than both.
+            n_gone = max(0, len(self._speech) - 2 * N_COLUMNS)
+            self._start += n_gone
+            self._mel = np.concatenate([self._mel[:, n_gone:], heard.log_mel], axis=1)
+            self._speech = np.concatenate([self._speech[n_gone:], heard.speech])
+            self._silent = np.concatenate([self._silent[n_gone:], heard.silent])
         return self._start + len(self._speech) >= n_columns
 
     def _forget(self, before: int) -> None:

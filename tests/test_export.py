@@ -1,0 +1,308 @@
+"""Export: a model folder that says the same as its checkpoints, or no folder at all."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from some_networks import fill_with_noise
+
+from mien import export as exporting
+from mien.errors import CheckpointError, InputError
+from mien.export import PARITY, Exported, export, read_figures, read_weights
+from mien.expressions import EXPRESSIONS, position
+from mien.models.checkpoint import build_network, load_network, save_network
+from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, load_model
+from mien.recipes import override, train_face, train_speech
+from mien.spec import KEY, ModelSpec, read_spec
+from mien.train import describe
+
+MASKED = ("Disgust", "Other")
+FILES = {*FACE_FILES, *SPEECH_FILES, "face.safetensors", "speech.safetensors", "manifest.json"}
+
+
+def write_checkpoint(path: Path, spec: ModelSpec) -> Path:
+    network = build_network(spec)
+    fill_with_noise(network)
+    save_network(network, spec, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, ModelSpec]:
+    small = ["network.attention.name=none"]
+    face = describe(override(train_face(), [*small, "network.input_px=32"]), {})
+    speech = describe(override(train_speech(), small), {})
+    return {"face": replace(face, temperature=1.7), "speech": replace(speech, temperature=0.6)}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(specs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {name: write_checkpoint(folder / f"{name}.safetensors", spec) for name, spec in specs.items()}
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    return export(
+        [checkpoints["speech"], checkpoints["face"]],
+        folder,
+        weights=(1.0, 2.0),
+        masked=MASKED,
+        figures={"FER+ val": "accuracy 0.125"},
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports only the head of a face net, which is what takes no time."""
+
+    def write_head(network, spec, folder: Path) -> None:
+        (folder / FACE_FILES[0]).write_bytes(b"not looked into")
+
+    monkeypatch.setattr(exporting, "write_modality", write_head)
+    monkeypatch.setattr(exporting, "prove_parity", lambda *_: 0.0)
+
+
+def onnx_model(exported: Exported, name: str) -> onnx.ModelProto:
+    return onnx.load(exported.folder / name)
+
+
+def test_folder_holds_the_model_and_nothing_else_is_left(exported: Exported) -> None:
+    assert {path.name for path in exported.folder.iterdir()} == FILES
+    assert [path.name for path in exported.folder.parent.iterdir()] == ["tiny"]
+    assert exported.size_bytes == sum(path.stat().st_size for path in exported.folder.iterdir())
+
+
+def test_manifest_says_what_was_given(exported: Exported) -> None:
+    model = load_model(exported.folder)
+    assert model.name == "tiny"
+    assert (model.voice_weight, model.face_weight) == (1.0, 2.0)
+    assert set(model.sha256) == FILES - {"manifest.json"}
+    assert set(model.licences) == {"face", "speech"}
+    assert "BY-NC-SA" in model.licences["speech"]
+    assert model.figures == {"FER+ val": "accuracy 0.125"}
+
+
+def test_torch_and_onnx_agree(exported: Exported) -> None:
+    assert set(exported.parity) == {"face", "speech"}
+    assert all(0 <= difference <= PARITY for difference in exported.parity.values())
+
+
+def test_faces_are_read_as_torch_reads_them(exported: Exported, specs) -> None:
+    """Without the exporter's own modules: brightness, network, temperature."""
+    crops = np.random.default_rng(1).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
+    network, spec = load_network(exported.folder / "face.safetensors")
+    assert spec == specs["face"]
+    grey = torch.from_numpy(crops @ np.array([0.299, 0.587, 0.114]) / 255).float().unsqueeze(1)
+    with torch.no_grad():
+        expected = torch.softmax(network(grey) / 1.7, dim=-1).numpy()
+    found = FacePredictor(load_model(exported.folder))(crops)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=PARITY)
+    assert np.ptp(expected, axis=0).max() > 0.01, "faces that all read the same would prove nothing"
+
+
+def test_one_face_is_read_alike_alone_and_among_others(exported: Exported) -> None:
+    crops = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
+    predict = FacePredictor(load_model(exported.folder))
+    np.testing.assert_array_equal(predict(crops)[1], predict(crops[1:2])[0])
+    np.testing.assert_allclose(predict.encode(crops)[1], predict.encode(crops[1:2])[0], atol=1e-4)
+
+
+def test_voice_is_read_as_torch_reads_it(exported: Exported) -> None:
+    generator = np.random.default_rng(3)
+    log_mel = generator.normal(-6, 3, (4, 64, 320)).astype(np.float32)
+    mask = np.arange(320) < np.array([320, 200, 40, 8])[:, None]
+    network, spec = load_network(exported.folder / "speech.safetensors")
+    assert spec.masked == MASKED
+    with torch.no_grad():
+        logits = network(torch.from_numpy(log_mel), torch.from_numpy(mask)) / 0.6
+    logits[:, [position(name) for name in MASKED]] = -torch.inf
+    expected = torch.softmax(logits, dim=-1).numpy()
+    found = VoicePredictor(load_model(exported.folder))(log_mel, mask)
+    np.testing.assert_allclose(found, expected, atol=PARITY)
+    assert np.ptp(expected, axis=0).max() > 0.01
+
+
+def test_what_lies_outside_the_file_is_not_heard(exported: Exported) -> None:
+    generator = np.random.default_rng(4)
+    log_mel = generator.normal(-6, 3, (1, 64, 320)).astype(np.float32)
+    mask = np.arange(320)[None] < 160
+    other = np.where(mask[:, None], log_mel, 7.0).astype(np.float32)
+    predict = VoicePredictor(load_model(exported.folder))
+    np.testing.assert_array_equal(predict(log_mel, mask), predict(other, mask))
+
+
+def test_masked_expression_has_probability_0_and_the_others_1_together(exported: Exported) -> None:
+    model = load_model(exported.folder)
+    log_mel = np.random.default_rng(5).normal(-6, 3, (3, 64, 320)).astype(np.float32)
+    heard = VoicePredictor(model)(log_mel, np.ones((3, 320), np.bool_))
+    masked = [position(name) for name in MASKED]
+    assert (heard[:, masked] == 0.0).all()
+    assert (np.delete(heard, masked, axis=1) > 0).all()
+    np.testing.assert_allclose(heard.sum(1), 1, atol=1e-6)
+    seen = FacePredictor(model)(np.full((1, 48, 48, 3), 90, np.uint8))
+    assert (seen > 0).all(), "a mask is the voice's alone"
+    np.testing.assert_allclose(seen.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*FACE_FILES, *SPEECH_FILES])
+def test_onnx_carries_the_specification(exported: Exported, specs, name: str) -> None:
+    told = {entry.key: entry.value for entry in onnx_model(exported, name).metadata_props}
+    spec = read_spec(told[KEY], name)
+    wanted = specs["face"] if name in FACE_FILES else replace(specs["speech"], masked=MASKED)
+    assert spec == wanted
+
+
+@pytest.mark.parametrize("name", [FACE_FILES[0], SPEECH_FILES[0]])
+def test_weights_are_stored_in_half(exported: Exported, name: str) -> None:
+    modality = "face" if name in FACE_FILES else "speech"
+    network, _ = load_network(exported.folder / f"{modality}.safetensors")
+    n_weights = sum(tensor.numel() for tensor in network.state_dict().values())
+    assert (exported.folder / name).stat().st_size < 2.3 * n_weights
+    assert (exported.folder / f"{modality}.safetensors").stat().st_size < 2.3 * n_weights
+    single = [
+        tensor.name
+        for tensor in onnx_model(exported, name).graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= 64
+    ]
+    assert single == []
+
+
+def test_figures_on_faces_need_no_speech(checkpoints, tmp_path: Path, quick) -> None:
+    written = export([checkpoints["face"]], tmp_path / "looks")
+    model = load_model(written.folder)
+    assert set(model.licences) == {"face"}
+    with pytest.raises(CheckpointError, match="--no-voice"):
+        VoicePredictor(model)
+
+
+@pytest.mark.parametrize("given", [(), ("speech",), ("face", "face"), ("face", "speech", "speech")])
+def test_other_sets_of_checkpoints_are_refused(checkpoints, tmp_path: Path, given, quick) -> None:
+    with pytest.raises(CheckpointError, match="one face checkpoint"):
+        export([checkpoints[name] for name in given], tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def damage(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def swap(content: bytes) -> bytes:
+    return content.replace(b'"head.1.bias"', b'"head.1.bia5"')
+
+
+@pytest.mark.parametrize("change", [damage, swap, lambda _: b""], ids=["cut", "renamed", "empty"])
+def test_damaged_checkpoint_leaves_what_was_there(
+    checkpoints, tmp_path: Path, change: Callable[[bytes], bytes], quick
+) -> None:
+    folder = export([checkpoints["face"]], tmp_path / "model").folder
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(change(checkpoints["face"].read_bytes()))
+    with pytest.raises(CheckpointError, match=r"wrong\.safetensors"):
+        export([wrong], folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_failed_parity_leaves_what_was_there(checkpoints, tmp_path: Path, quick, monkeypatch) -> None:
+    folder = export([checkpoints["face"]], tmp_path / "model").folder
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def fail(*_):
+        raise CheckpointError("face: torch and ONNX differ")
+
+    monkeypatch.setattr(exporting, "prove_parity", fail)
+    with pytest.raises(CheckpointError, match="differ"):
+        export([checkpoints["face"]], folder, weights=(3, 1))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_difference_above_the_limit_is_found(exported: Exported, tmp_path: Path) -> None:
+    network, spec = load_network(exported.folder / "face.safetensors")
+    with torch.no_grad():
+        network.head[1].bias[0] += 0.01
+    with pytest.raises(CheckpointError, match="torch and ONNX differ by"):
+        exporting.prove_parity(network, spec, exported.folder)
+    with torch.no_grad():
+        network.head[1].bias[0] = torch.nan
+    with pytest.raises(CheckpointError, match="differ by nan"):
+        exporting.prove_parity(network, spec, exported.folder)
+
+
+def test_model_is_replaced_whole(checkpoints, tmp_path: Path, quick) -> None:
+    folder = export([checkpoints["face"]], tmp_path / "model").folder
+    (folder / "old.onnx").write_bytes(b"of a former version")
+    export([checkpoints["face"]], folder, weights=(3.0, 1.0))
+    assert {path.name for path in folder.iterdir()} == {FACE_FILES[0], "manifest.json"}
+    assert load_model(folder).voice_weight == 3.0
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_folder_of_something_else_is_not_replaced(checkpoints, tmp_path: Path, quick, monkeypatch) -> None:
+    precious = tmp_path / "thesis" / "chapter.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(InputError, match="is no model"):
+        export([checkpoints["face"]], precious.parent)
+    with pytest.raises(InputError, match="is no model"):
+        export([checkpoints["face"]], precious)
+    monkeypatch.chdir(precious.parent)
+    with pytest.raises(InputError, match="is no model"):
+        export([checkpoints["face"]], Path())
+    assert precious.read_text() == "years of work"
+
+
+def test_empty_folder_becomes_the_model_and_gives_its_name(checkpoints, tmp_path: Path, quick, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model(export([checkpoints["face"]], Path("mine")).folder).name == "mine"
+
+
+def test_mask_must_name_expressions_and_leave_one(checkpoints, tmp_path: Path, quick) -> None:
+    with pytest.raises(InputError, match="'Contempt' is not an expression"):
+        export([checkpoints["face"]], tmp_path / "model", masked=("Contempt",))
+    with pytest.raises(InputError, match="every expression"):
+        export([checkpoints["face"]], tmp_path / "model", masked=EXPRESSIONS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:2:3", "a:b", "0:1", "1:0", "-1:1", "nan:1", "inf:1", "1:inf"])
+def test_weights_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="weights"):
+        read_weights(text)
+
+
+def test_weights_are_voice_to_face() -> None:
+    assert read_weights("3:1") == (3.0, 1.0)
+    assert read_weights("0.5:2") == (0.5, 2.0)
+
+
+def test_figures_are_one_line_a_view(tmp_path: Path) -> None:
+    scores = {key: {"low": 0.5, "value": 0.61251, "high": 0.7} for key in ("accuracy", "macro_f1", "uar")}
+    told = {"corpus": "RAVDESS", "split": "val", "views": {"eight classes": scores, "without Other": scores}}
+    (tmp_path / "metrics.json").write_text(json.dumps(told))
+    assert read_figures([tmp_path / "metrics.json"]) == {
+        "RAVDESS val, eight classes": "accuracy 0.613, macro-F1 0.613, UAR 0.613",
+        "RAVDESS val, without Other": "accuracy 0.613, macro-F1 0.613, UAR 0.613",
+    }
+    assert read_figures([]) == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"views": []}', '{"views": {"a": {"accuracy": 1}}}'])
+def test_figures_of_another_file_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(InputError, match=r"metrics\.json"):
+        read_figures([tmp_path / "metrics.json"])
+
+
+def test_figures_of_no_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.json"):
+        read_figures([tmp_path / "nowhere.json"])

@@ -1,0 +1,164 @@
+"""Checkpoints: a network comes back as it was written, and what does not fit is refused in one line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mien.errors import CheckpointError
+from mien.expressions import EXPRESSIONS
+from mien.models.attention import AttentionConfig, GCSAConfig
+from mien.models.checkpoint import (
+    build_network,
+    load_network,
+    load_tensors,
+    read_config,
+    save_network,
+    save_tensors,
+)
+from mien.models.face import FaceNet, FaceNetConfig
+from mien.models.speech import SpeechNet, SpeechNetConfig
+from mien.spec import KEY, ModelSpec
+from some_networks import face_config, speech_config
+
+
+def some_spec(config: FaceNetConfig | SpeechNetConfig) -> ModelSpec:
+    """A specification whose network went through JSON, as on disk."""
+    return ModelSpec(
+        modality="face" if isinstance(config, FaceNetConfig) else "speech",
+        network=json.loads(json.dumps(asdict(config))),
+        expressions=EXPRESSIONS,
+        temperature=1.25,
+        licence="none",
+        training={"seed": 3},
+    )
+
+
+@pytest.fixture(scope="module")
+def face_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "face.safetensors"
+    spec = some_spec(face_config())
+    save_network(build_network(spec), spec, path)
+    return path
+
+
+def refused(path: Path, match: str) -> None:
+    with pytest.raises(CheckpointError, match=match) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [face_config("mecs"), speech_config("gcsa")], ids=["face", "speech"])
+def test_what_is_written_comes_back(config: FaceNetConfig | SpeechNetConfig, tmp_path: Path) -> None:
+    spec, path = some_spec(config), tmp_path / "net.safetensors"
+    network = build_network(spec).train()
+    save_network(network, spec, path)
+    loaded, told = load_network(path)
+    assert told == spec
+    assert type(loaded) is (FaceNet if isinstance(config, FaceNetConfig) else SpeechNet)
+    assert not loaded.training
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+    assert all(
+        torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.state_dict().items()
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_the_specification_decides_the_network() -> None:
+    config = FaceNetConfig(
+        stem_strides=(1, 2), attention=AttentionConfig(gcsa=GCSAConfig(residual=True, kernel=3)), dropout=0.5
+    )
+    assert read_config(FaceNetConfig, some_spec(config).network) == config
+    network = build_network(some_spec(config))
+    assert isinstance(network, FaceNet)
+    assert network.encoder.attention1.config == config.attention.gcsa
+    assert isinstance(network.head[0], torch.nn.Dropout)
+    assert network.head[0].p == 0.5
+
+
+def test_weights_of_half_precision_are_read_as_float32(tmp_path: Path) -> None:
+    spec, path = some_spec(face_config()), tmp_path / "half.safetensors"
+    save_network(build_network(spec).half(), spec, path)
+    network, _ = load_network(path)
+    assert {each.dtype for each in network.parameters()} == {torch.float32}
+    assert network(torch.rand(1, 1, 32, 32)).shape == (1, 8)
+
+
+def test_a_checkpoint_is_replaced_whole(face_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"older")
+    save_tensors({"a": torch.arange(6).view(2, 3).T}, {"told": "yes"}, path)
+    tensors, metadata = load_tensors(path)
+    assert tensors["a"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert metadata == {"told": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda tensors: tensors.pop("head.1.bias"), r"1 weights do not fit .* 'head\.1\.bias'"),
+        (lambda tensors: tensors.update({"head.1.bias": torch.zeros(7)}), r"1 weights do not fit"),
+        (lambda tensors: tensors.update({"head.2.bias": torch.zeros(8)}), r"first 'head\.2\.bias'"),
+    ],
+    ids=["lacking", "of another shape", "too many"],
+)
+def test_weights_that_do_not_fit(
+    change: Callable[[dict[str, torch.Tensor]], object], match: str, face_file: Path, tmp_path: Path
+) -> None:
+    tensors, metadata = load_tensors(face_file)
+    change(tensors)
+    save_tensors(tensors, metadata, tmp_path / "misfit.safetensors")
+    refused(tmp_path / "misfit.safetensors", match)
+
+
+def test_weights_of_another_network_than_described(face_file: Path, tmp_path: Path) -> None:
+    tensors, _ = load_tensors(face_file)
+    for config in (face_config("mecs"), speech_config()):
+        save_tensors(tensors, {KEY: some_spec(config).to_text()}, tmp_path / "misfit.safetensors")
+        refused(tmp_path / "misfit.safetensors", "weights do not fit the network it describes")
+
+
+def with_network(**values: Any) -> dict[str, str]:
+    spec = some_spec(face_config())
+    return {KEY: replace(spec, network=spec.network | values).to_text()}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "match"),
+    [
+        ({}, "carries no description of a mien model"),
+        ({KEY: "{"}, "not JSON"),
+        (with_network(width=3), "FaceNetConfig of another architecture: width"),
+        (with_network(attention=None), "AttentionConfig of another architecture: None"),
+        (with_network(input_px="64"), "FaceNetConfig of another architecture: input_px is '64'"),
+        (with_network(stem_strides=[1]), r"stem_strides is \[1\]"),
+        (
+            with_network(attention={**asdict(AttentionConfig()), "name": "gcsb"}),
+            "AttentionConfig of another architecture: name is 'gcsb'",
+        ),
+    ],
+)
+def test_foreign_descriptions(metadata: dict[str, str], match: str, face_file: Path, tmp_path: Path) -> None:
+    tensors, _ = load_tensors(face_file)
+    save_tensors(tensors, metadata, tmp_path / "foreign.safetensors")
+    refused(tmp_path / "foreign.safetensors", match)
+
+
+def test_files_that_are_not_whole(face_file: Path, tmp_path: Path) -> None:
+    content = face_file.read_bytes()
+    for n_bytes in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.safetensors").write_bytes(content[:n_bytes])
+        refused(tmp_path / "cut.safetensors", "not a whole safetensors file")
+
+
+def test_files_that_are_something_else(tmp_path: Path) -> None:
+    refused(tmp_path / "absent.safetensors", "is not there")
+    refused(tmp_path, "not a whole safetensors file")
+    (tmp_path / "text.safetensors").write_text("weights\n" * 100)
+    refused(tmp_path / "text.safetensors", "not a whole safetensors file")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "pickle.safetensors")
+    refused(tmp_path / "pickle.safetensors", "not a whole safetensors file")

@@ -1,0 +1,152 @@
+"""The shipped model's files: found by name, checked before use, opened only where needed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import CheckpointError, InputError
+from mien.expressions import EXPRESSIONS
+from mien.predictor import (
+    FACE_FILES,
+    SPEECH_FILES,
+    FacePredictor,
+    VoicePredictor,
+    list_models,
+    load_model,
+    read_manifest,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped model, to be spoilt."""
+    shipped = load_model().folder
+    (tmp_path / "copy").mkdir()
+    for name in (*FACE_FILES, *SPEECH_FILES, "manifest.json"):
+        shutil.copy(shipped / name, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def flip(path: Path, place: float) -> None:
+    """Nothing; changes one bit of one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+def test_shipped_models_are_listed_and_whole() -> None:
+    models = list_models()
+    assert [model.name for model in models] == ["mien-s"]
+    for model in models:
+        assert model.folder.name == model.name
+        assert set(model.licences) == {"face", "speech"}
+        assert all((model.folder / name).is_file() for name in model.sha256)
+        assert {*FACE_FILES, *SPEECH_FILES} <= set(model.sha256)
+        FacePredictor(model)
+        VoicePredictor(model)
+
+
+def test_probabilities_are_probabilities() -> None:
+    model = load_model()
+    crops = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
+    seen = FacePredictor(model)(crops)
+    heard = VoicePredictor(model)(np.zeros((2, 64, 320), np.float32), np.ones((2, 320), np.bool_))
+    for probs in (seen, heard):
+        assert probs.shape == (2, len(EXPRESSIONS))
+        assert probs.dtype == np.float32
+        assert (probs >= 0).all()
+        np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+
+
+def test_window_wholly_outside_the_file_still_gives_numbers() -> None:
+    heard = VoicePredictor(load_model())(np.zeros((1, 64, 320), np.float32), np.zeros((1, 320), np.bool_))
+    assert np.isfinite(heard).all()
+
+
+def test_predictor_says_what_it_is() -> None:
+    face, voice = FacePredictor(load_model()).spec, VoicePredictor(load_model()).spec
+    assert (face.modality, voice.modality) == ("face", "speech")
+    assert face.expressions == voice.expressions == EXPRESSIONS
+    assert face.crop_px == 48
+    assert face.landmarks is not None
+    assert len(face.landmarks) == 5
+
+
+def test_model_is_found_by_name_and_by_folder(folder: Path) -> None:
+    assert load_model("mien-s") == load_model()
+    assert load_model(folder).folder == folder
+    assert load_model(str(folder)).name == "mien-s"
+
+
+@pytest.mark.parametrize("name", ["mien-xl", "", "nowhere/at/all", "..", "weights"])
+def test_unknown_model_names_those_there_are(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="expected mien-s") as caught:
+        load_model(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("name", [*FACE_FILES, *SPEECH_FILES])
+def test_one_flipped_bit_is_found(folder: Path, name: str, place: float) -> None:
+    flip(folder / name, place)
+    predictor = FacePredictor if name in FACE_FILES else VoicePredictor
+    with pytest.raises(CheckpointError, match=rf"{name} of model mien-s has sha256") as caught:
+        predictor(load_model(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*FACE_FILES, *SPEECH_FILES])
+def test_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    predictor = FacePredictor if name in FACE_FILES else VoicePredictor
+    with pytest.raises(CheckpointError, match=f"lacks {name}"):
+        predictor(load_model(folder))
+
+
+@pytest.mark.parametrize("name", [FACE_FILES[0], SPEECH_FILES[0]])
+def test_file_that_the_manifest_does_not_name_is_not_opened(folder: Path, name: str) -> None:
+    told = json.loads((folder / "manifest.json").read_text())
+    del told["sha256"][name]
+    (folder / "manifest.json").write_text(json.dumps(told))
+    predictor = FacePredictor if name in FACE_FILES else VoicePredictor
+    with pytest.raises(CheckpointError, match=name):
+        predictor(load_model(folder))
+
+
+def test_looking_opens_no_speech_file(folder: Path) -> None:
+    for name in SPEECH_FILES:
+        (folder / name).unlink()
+    crop = np.full((1, 48, 48, 3), 90, np.uint8)
+    np.testing.assert_array_equal(FacePredictor(load_model(folder))(crop), FacePredictor(load_model())(crop))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff\xfe\x00",
+        b'{"name": "x"}',
+        b'{"name": 1, "voice_weight": 1, "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}}',
+        b'{"name": "x", "voice_weight": "1", "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}}',
+        b'{"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": [], "licences": {}, "figures": {}}',
+        b'{"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}, "a": 1}',
+    ],
+)
+def test_damaged_manifest_is_said_in_one_line(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"copy/manifest\.json") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_manifest_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        read_manifest(tmp_path)

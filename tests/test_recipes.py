@@ -1,0 +1,110 @@
+"""Recipes: complete, frozen, fit for a checkpoint; settings are found by name and held to their type."""
+
+import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, replace
+
+import pytest
+
+from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
+from mien.errors import InputError
+from mien.models.checkpoint import read_config
+from mien.models.face import FaceNetConfig
+from mien.models.speech import SpeechNetConfig
+from mien.recipes import RECIPES, TrainConfig, override, train_face, train_speech
+
+recipes = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+
+
+@recipes
+def test_a_recipe_is_frozen_and_always_the_same(recipe: Callable[[], TrainConfig]) -> None:
+    config = recipe()
+    assert config == recipe()
+    with pytest.raises(FrozenInstanceError):
+        config.epochs = 1  # type: ignore[misc]
+
+
+@recipes
+def test_a_recipe_s_network_travels_as_json(recipe: Callable[[], TrainConfig]) -> None:
+    network = recipe().network
+    assert read_config(type(network), json.loads(json.dumps(asdict(network)))) == network
+
+
+def test_names_say_the_modality() -> None:
+    assert {name: recipe().modality for name, recipe in RECIPES.items()} == {
+        "face": "face",
+        "speech": "speech",
+    }
+
+
+def test_settings_reach_any_depth_and_leave_the_rest() -> None:
+    old = train_face()
+    new = override(
+        old,
+        [
+            "epochs=3",
+            "learning_rate=1",
+            "network.attention.gcsa.kernel=3",
+            "network.attention.name=none",
+            "network.stem_strides=[1, 2]",
+            "augmentation.blur=0.25",
+            "precision=float32",
+            "epochs=4",
+        ],
+    )
+    assert isinstance(new.network, FaceNetConfig)
+    assert isinstance(old.network, FaceNetConfig)
+    assert (new.epochs, new.learning_rate, new.precision) == (4, 1, "float32")
+    assert new.network.attention.gcsa.kernel == 3
+    assert new.network.attention.name == "none"
+    assert new.network.stem_strides == (1, 2)
+    assert isinstance(old.augmentation, FaceAugmentation)
+    assert new.augmentation == replace(old.augmentation, blur=0.25)
+    assert new.network.input_px == old.network.input_px
+    assert new.network.attention.mecs == old.network.attention.mecs
+    assert old == train_face()
+
+
+def test_no_settings_change_nothing() -> None:
+    assert override(train_speech(), []) == train_speech()
+
+
+def test_switches_and_tuples() -> None:
+    config = override(train_speech(), ["network.spectral=false", "augmentation.noise_db=[5, 20.5]"])
+    assert isinstance(config.network, SpeechNetConfig)
+    assert not config.network.spectral
+    assert isinstance(config.augmentation, SpeechAugmentation)
+    assert config.augmentation.noise_db == (5, 20.5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ("epochs", "'epochs' has no '='; expected name=value"),
+        ("epoch=3", "no setting 'epoch' in TrainConfig; did you mean 'epochs'"),
+        ("network.atention.name=none", "no setting 'atention' in FaceNetConfig; did you mean 'attention'"),
+        ("network.attention.gcsa.residul=true", "did you mean 'residual'"),
+        ("zzz=3", "no setting 'zzz' in TrainConfig; it has modality, network,"),
+        ("epochs.more=3", "no setting 'more' in int; it has no settings below it"),
+        ("=3", "no setting ''"),
+        ("epochs=many", "'many' is not a int, as 18 is"),
+        ("epochs=3.5", "3.5 is not a int"),
+        ("epochs=true", "True is not a int"),
+        ("learning_rate=true", "True is not a float"),
+        ('learning_rate="1"', "'1' is not a float"),
+        ("network.attention.gcsa.residual=1", "1 is not a bool"),
+        ("network.attention.name=gcsb", "'gcsb' is not 'none' or 'gcsa' or 'mecs'"),
+        ("precision=float16", "'float16' is not 'float32' or 'bfloat16'"),
+        ("network.stem_strides=[1]", r"\[1\] is not a tuple, as \(2, 2\) is"),
+        ("network.stem_strides=[1, 2.5]", "is not a tuple"),
+        ("network=none", "'none' is not a FaceNetConfig"),
+        ("epochs=0", "epochs is 0; expected a number above 0"),
+        ("batch_size=-1", "batch_size is -1"),
+        ("learning_rate=NaN", "learning_rate is nan"),
+        ("modality=speech", "modality is 'speech', but network or augmentation is the other's"),
+    ],
+)
+def test_settings_that_are_refused(setting: str, match: str) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        override(train_face(), [setting])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,138 @@
+"""The text inside every model file: it comes back as it was, and other texts are refused."""
+
+import json
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.errors import CheckpointError
+from mien.expressions import EXPRESSIONS
+from mien.spec import FORMAT, ModelSpec, fits, read_spec
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+plain = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | numbers | st.text())
+specs = st.builds(
+    ModelSpec,
+    modality=st.sampled_from(["face", "speech"]),
+    network=plain,
+    expressions=st.just(EXPRESSIONS),
+    masked=st.lists(st.sampled_from(EXPRESSIONS), unique=True).map(tuple),
+    temperature=numbers,
+    crop_px=st.none() | st.integers(1, 512),
+    landmarks=st.none() | st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5).map(tuple),
+    window=st.none() | numbers,
+    licence=st.text(),
+    training=plain,
+)
+
+SPEC = ModelSpec(
+    modality="face", network={"a": 1}, expressions=EXPRESSIONS, licence="CC BY 4.0", training={}, crop_px=48
+)
+
+
+@settings(deadline=None)
+@given(specs)
+def test_a_specification_comes_back_as_it_was_written(spec: ModelSpec) -> None:
+    assert read_spec(spec.to_text(), "model") == spec
+
+
+def test_equal_specifications_are_equal_texts() -> None:
+    assert SPEC.to_text() == read_spec(SPEC.to_text(), "model").to_text()
+    assert "\n" not in SPEC.to_text()
+
+
+def refused(text: str | None, match: str) -> None:
+    with pytest.raises(CheckpointError, match=match) as caught:
+        read_spec(text, "face.onnx")
+    assert str(caught.value).startswith("face.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_that_are_no_specification() -> None:
+    refused(None, "carries no description")
+    refused("", "not JSON")
+    refused(SPEC.to_text()[:-1], "not JSON")
+    for text in ("null", "[]", "3", "{}"):
+        refused(text, "another version")
+
+
+def changed(**values: object) -> str:
+    return json.dumps(json.loads(SPEC.to_text()) | values)
+
+
+def test_other_versions() -> None:
+    refused(changed(format=FORMAT + 1), "another version")
+    refused(changed(colour="grey"), "another version")
+    lacking = json.loads(SPEC.to_text())
+    del lacking["temperature"]
+    refused(json.dumps(lacking), "another version")
+
+
+def test_expressions_in_another_order_are_refused_since_nothing_reorders_them() -> None:
+    refused(changed(expressions=["happy", "sad"]), "knows happy, sad; expected Neutral, Anger")
+    refused(changed(expressions=EXPRESSIONS[::-1]), "knows Other, Surprise")
+    refused(changed(expressions=[*EXPRESSIONS, "Other"]), "expected Neutral")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("modality", "hand"),
+        ("network", []),
+        ("expressions", None),
+        ("masked", "Other"),
+        ("temperature", "1"),
+        ("crop_px", 48.0),
+        ("landmarks", [[0.3, 0.4, 0.5]]),
+        ("landmarks", 3),
+        ("window", True),
+        ("licence", None),
+    ],
+)
+def test_values_of_another_type(name: str, value: object) -> None:
+    refused(changed(**{name: value}), f"its {name} is .* damaged")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (True, bool),
+        (3, int),
+        (3, float),
+        (0.5, float),
+        ("a", str),
+        ("b", Literal["a", "b"]),
+        (None, int | None),
+        ([1, 2], tuple[int, int]),
+        ([], tuple[str, ...]),
+        (["a", "b", "c"], tuple[str, ...]),
+        ([[0, 1.5]], tuple[tuple[float, float], ...]),
+        ({"a": object()}, dict[str, Any]),
+    ],
+)
+def test_values_that_fit(value: object, kind: object) -> None:
+    assert fits(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (1, bool),
+        (True, int),
+        (True, float),
+        (3.0, int),
+        ("3", float),
+        (None, str),
+        ("c", Literal["a", "b"]),
+        ("", int | None),
+        ([1], tuple[int, int]),
+        ([1, "2"], tuple[int, int]),
+        ("ab", tuple[str, ...]),
+        ([["0"]], tuple[tuple[float, float], ...]),
+        ([], dict[str, Any]),
+    ],
+)
+def test_values_that_do_not_fit(value: object, kind: object) -> None:
+    assert not fits(value, kind)

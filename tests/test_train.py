@@ -1,0 +1,288 @@
+"""Training: interrupted is as good as uninterrupted, and what is wrong is said at once."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from corpora import write_emodb, write_ferplus, write_ravdess
+
+from mien import train as training
+from mien.datasets.augment import FaceAugmentation
+from mien.datasets.batches import Batch, FaceBatches
+from mien.errors import CheckpointError, DatasetError, MienError
+from mien.expressions import EXPRESSIONS
+from mien.models.checkpoint import build_network, load_network, load_tensors
+from mien.recipes import TrainConfig, override, train_face, train_speech
+from mien.train import describe, learning_rate, mix, note_loss, train
+
+SMALL = ("network.attention.name=none", "batch_size=8", "warmup=0.3")
+CONFIGS = {
+    "face": override(train_face(), [*SMALL, "network.input_px=48", "epochs=3"]),
+    "speech": override(train_speech(), [*SMALL, "batch_size=4", "epochs=3", "augmentation.crop=0.8"]),
+}
+N_STEPS = {"face": 12, "speech": 6}
+"""36 faces and 11 utterances are left to train on."""
+
+
+class Interruption(Exception):
+    """The machine goes down."""
+
+
+def no_hook(what: str, done: int, total: int) -> None:
+    assert 0 < done <= total
+
+
+def interrupt_at(step: int):
+    def hook(what: str, done: int, total: int) -> None:
+        if what == "training" and done == step:
+            raise Interruption
+
+    return hook
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_ferplus(folder / "ferplus")
+    write_ravdess(folder / "ravdess_speech")
+    write_emodb(folder / "emodb")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=["face", "speech"])
+def config(request: pytest.FixtureRequest) -> TrainConfig:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture(scope="module")
+def run(config: TrainConfig, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp(config.modality)
+    assert train(config, data, out, no_hook) == out / f"{config.modality}.safetensors"
+    return out
+
+
+def results(out: Path) -> dict[str, object]:
+    """What a run leaves, bit for bit, but for its picture; the order of a file's metadata is chance."""
+    left: dict[str, object] = {}
+    for path in out.iterdir():
+        if path.suffix == ".safetensors":
+            tensors, told = load_tensors(path)
+            left[path.name] = told, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+        elif path.suffix != ".png":
+            left[path.name] = path.read_bytes()
+    return left
+
+
+@pytest.mark.parametrize("save_every", [2, 5])
+def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
+    config: TrainConfig, data: Path, run: Path, tmp_path: Path, save_every: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", save_every)
+    n_steps = N_STEPS[config.modality]
+    for step in (1, n_steps // 2, n_steps // 2 + 1, n_steps):
+        with pytest.raises(Interruption):
+            train(config, data, tmp_path, interrupt_at(step))
+        torch.manual_seed(step)  # what else drew from torch's generator must not matter
+        torch.rand(step)
+    train(config, data, tmp_path, no_hook)
+    assert results(tmp_path) == results(run)
+
+
+def test_interruption_between_best_and_state_is_mended(data: Path, tmp_path: Path, run: Path, config, monkeypatch):
+    """The best weights are on disk already when the state still speaks of an earlier step."""
+    monkeypatch.setattr(training, "SAVE_EVERY", 3)
+    save, n_saved = training.save_state, 0
+
+    def save_once(*args) -> None:
+        nonlocal n_saved
+        n_saved += 1
+        if n_saved > 1:
+            raise Interruption
+        save(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_state", save_once)
+        with pytest.raises(Interruption):
+            train(config, data, tmp_path, no_hook)
+    assert (tmp_path / "best.safetensors").exists()
+    train(config, data, tmp_path, no_hook)
+    assert results(tmp_path) == results(run)
+
+
+def test_finished_run_is_not_trained_on(config: TrainConfig, data: Path, run: Path) -> None:
+    before = results(run)
+    train(config, data, run, interrupt_at(1))
+    assert results(run) == before
+
+
+def test_run_leaves_history_curve_and_nothing_half_written(config: TrainConfig, run: Path) -> None:
+    history = json.loads((run / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert {entry["n"] for entry in history} == {N_STEPS[config.modality] / 3}
+    assert all(math.isfinite(value) for entry in history for value in entry.values())
+    assert {"train_loss", "choose_loss", "choose_accuracy", "choose_macro_f1", "choose_uar"} < set(history[0])
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.glob("*.part"))
+
+
+def test_checkpoint_says_what_it_is(config: TrainConfig, run: Path) -> None:
+    network, spec = load_network(run / f"{config.modality}.safetensors")
+    _, untempered = load_network(run / "best.safetensors")
+    assert not network.training
+    assert spec.modality == config.modality
+    assert spec.expressions == EXPRESSIONS
+    assert 0 < spec.temperature != 1.0
+    assert replace(spec, temperature=1.0) == untempered
+    assert spec.training["recipe"]["epochs"] == 3
+    assert sum(spec.training["data"]["labels"]["train"].values()) == (36 if config.modality == "face" else 11)
+    if config.modality == "face":
+        assert spec.crop_px == 48
+        assert spec.window is None
+    else:
+        assert spec.window == 3.2
+        assert spec.crop_px is None
+        assert not set(spec.training["data"]["speakers"]["train"]) & set(
+            spec.training["data"]["speakers"]["choose"]
+        )
+
+
+def test_speech_net_carries_the_mean_and_deviation_of_the_training_sound(data: Path, run: Path, config) -> None:
+    if config.modality == "face":
+        pytest.skip("faces are standardised one by one")
+    network, _ = load_network(run / "speech.safetensors")
+    assert -12 < float(network.mel_mean) < 0
+    assert 0.5 < float(network.mel_std) < 6
+
+
+@pytest.mark.parametrize("setting", ["seed=1", "learning_rate=0.01", "epochs=4", "network.dropout=0.1"])
+def test_another_configuration_in_the_same_folder_is_refused(
+    config: TrainConfig, data: Path, run: Path, setting: str
+) -> None:
+    before = results(run)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(override(config, [setting]), data, run, no_hook)
+    assert results(run) == before
+
+
+def test_other_data_in_the_same_folder_are_refused(run: Path, config: TrainConfig, tmp_path: Path) -> None:
+    write_ferplus(tmp_path / "ferplus", n_train=48)
+    write_ravdess(tmp_path / "ravdess_speech", actors=(1, 15))
+    write_emodb(tmp_path / "emodb")
+    with pytest.raises(CheckpointError, match="or data"):
+        train(config, tmp_path, run, no_hook)
+
+
+def test_damaged_state_is_refused(config: TrainConfig, data: Path, run: Path, tmp_path: Path) -> None:
+    whole = (run / "state.safetensors").read_bytes()
+    (tmp_path / "state.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not a whole"):
+        train(config, data, tmp_path, no_hook)
+
+
+def test_loss_that_is_no_number_names_the_step(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    losses, wrong_at = training.soft_cross_entropy, 3
+    n_losses = 0
+
+    def go_wrong(*args):
+        nonlocal n_losses
+        n_losses += 1
+        return losses(*args) * (math.nan if n_losses == wrong_at + 1 else 1)
+
+    monkeypatch.setattr(training, "soft_cross_entropy", go_wrong)
+    with pytest.raises(MienError, match=r"loss is nan at step 3\b"):
+        train(CONFIGS["face"], data, tmp_path, no_hook)
+    tensors, _ = load_tensors(tmp_path / "state.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_missing_data_are_said(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a folder"):
+        train(CONFIGS["face"], tmp_path / "nowhere", tmp_path / "out", no_hook)
+    with pytest.raises(DatasetError, match="ferplus48"):
+        train(CONFIGS["face"], tmp_path, tmp_path / "out", no_hook)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_learning_rate_rises_in_a_line_then_falls_along_a_cosine_to_nothing() -> None:
+    config = replace(CONFIGS["face"], learning_rate=0.5, warmup=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(101)]
+    assert rates[:10] == pytest.approx(np.linspace(0.05, 0.5, 10))
+    assert rates[10] == 0.5
+    assert rates[55] == pytest.approx(0.25)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    assert all(later < sooner for sooner, later in zip(rates[10:], rates[11:], strict=False))
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+def test_learning_rate_of_the_shortest_runs_is_a_rate(n_steps: int, warmup: float) -> None:
+    config = replace(CONFIGS["face"], warmup=warmup)
+    rates = [learning_rate(config, step, n_steps) for step in range(n_steps)]
+    assert all(0 < rate <= config.learning_rate for rate in rates)
+
+
+def test_losses_are_averaged_over_each_epoch() -> None:
+    history: list[dict[str, float]] = []
+    note_loss(history, 2.0)
+    note_loss(history, 4.0)
+    assert history == [{"epoch": 1.0, "train_loss": 3.0, "n": 2.0}]
+    history[-1]["choose_loss"] = 1.0
+    note_loss(history, 5.0)
+    assert history[1] == {"epoch": 2.0, "train_loss": 5.0, "n": 1.0}
+    assert history[0]["train_loss"] == 3.0
+
+
+def test_mixup_blends_pairs_and_joins_masks() -> None:
+    torch.manual_seed(0)
+    values = torch.eye(6)
+    masks = torch.eye(6, dtype=torch.bool)
+    (mixed, joined), targets = mix(Batch((values, masks), torch.eye(6)), 0.4)
+    assert torch.equal(mixed, targets), "inputs and targets are blended by the same shares"
+    assert torch.allclose(targets.sum(1), torch.ones(6))
+    assert (targets.diagonal() >= 0.5).all()
+    assert torch.equal(joined, targets > 0)
+    plain, same = mix(Batch((values, masks), torch.eye(6)), 0.0)
+    assert torch.equal(plain[0], values)
+    assert torch.equal(same, torch.eye(6))
+
+
+def test_32_faces_are_learnt_by_heart(data: Path) -> None:
+    config = override(
+        CONFIGS["face"], ["batch_size=32", "balance=0", "network.dropout=0", "learning_rate=0.002"]
+    )
+    still = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
+    batches, told = training.read_batches(replace(config, augmentation=still), data, no_hook)
+    assert isinstance(batches, FaceBatches)
+    state = training.start_or_resume(config, describe(config, told), batches, data)
+    for state.step in range(25):
+        training.take_step(state, batches, config, 25)
+    losses = [entry["train_loss"] for entry in state.history]
+    assert len(losses) == 1, "no epoch was finished"
+    torch.manual_seed(0)
+    (faces,), targets = batches.draw(32)
+    with torch.no_grad():
+        state.network.train()
+        loss = training.soft_cross_entropy(state.network(faces), targets)
+    entropy = -(targets * targets.clamp(min=1e-9).log()).sum(1).mean()
+    assert loss < losses[0], "less than on average under way"
+    assert loss < entropy + 0.25
+    assert loss < 1.0 < math.log(8)
+
+
+def test_description_builds_the_network(config: TrainConfig) -> None:
+    network = build_network(describe(config, {}))
+    assert sum(parameter.numel() for parameter in network.parameters()) > 500_000

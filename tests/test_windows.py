@@ -1,0 +1,121 @@
+"""Windows: centred on their time, nothing of the file lost, nothing from outside let in."""
+
+from fractions import Fraction
+from itertools import pairwise
+from math import log
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media_files import FILM_FPS, NTSC_FPS
+from mien.spans import COLUMNS_PER_SECOND, column_time
+from mien.windows import (
+    FACE_STEP,
+    N_COLUMNS,
+    N_FACES,
+    QUIETEST,
+    WINDOW,
+    clip_windows,
+    cut_window,
+    face_times,
+    first_column,
+)
+
+times = st.floats(0, 100_000)
+
+
+def centre(start: int) -> float:
+    """Time of the middle of a window of columns."""
+    return (column_time(start) + column_time(start + N_COLUMNS - 1)) / 2
+
+
+def test_a_window_is_320_columns_and_nine_faces() -> None:
+    assert N_COLUMNS == 320
+    assert N_FACES == 9
+    assert N_COLUMNS == WINDOW * COLUMNS_PER_SECOND
+    assert pytest.approx(WINDOW) == (N_FACES - 1) * FACE_STEP
+    assert pytest.approx(log(1e-5)) == QUIETEST
+
+
+@pytest.mark.parametrize("fps", [FILM_FPS, Fraction(25), NTSC_FPS, Fraction(30)], ids=str)
+def test_windows_are_centred_on_the_frames_to_5_ms(fps: Fraction) -> None:
+    for frame in range(0, 20_000, 7):
+        time = float(frame / fps)
+        assert abs(centre(first_column(time)) - time) <= 0.005 + 1e-9
+
+
+@settings(deadline=None)
+@given(times)
+def test_windows_are_centred_on_any_time_to_5_ms(time: float) -> None:
+    assert abs(centre(first_column(time)) - time) <= 0.005 + 1e-6
+
+
+@settings(deadline=None)
+@given(times, times)
+def test_later_times_have_later_windows(one: float, other: float) -> None:
+    assert first_column(min(one, other)) <= first_column(max(one, other))
+
+
+@settings(deadline=None)
+@given(times, st.integers(1, 20))
+def test_faces_are_evenly_spaced_about_the_label_time(time: float, n_faces: int) -> None:
+    found = face_times(time, n_faces)
+    assert len(found) == n_faces
+    assert found[n_faces // 2] == time
+    np.testing.assert_allclose(np.diff(found), FACE_STEP, atol=1e-9)
+
+
+@pytest.mark.parametrize("fps", [FILM_FPS, Fraction(25), NTSC_FPS, Fraction(30)], ids=str)
+def test_the_frames_nearest_to_the_face_times_lie_half_a_frame_off_at_most(fps: Fraction) -> None:
+    for frame in range(100, 3000, 37):
+        nearest = [round(time * float(fps)) for time in face_times(float(frame / fps))]
+        assert nearest[4] == frame
+        for k, index in enumerate(nearest):
+            offset = float((index - frame) / fps)
+            assert abs(offset - (k - 4) * FACE_STEP) <= 0.5 / float(fps) + 1e-9
+
+
+@settings(deadline=None)
+@given(n_columns=st.integers(0, 60), start=st.integers(-80, 80), n_window=st.integers(1, 60))
+def test_a_window_holds_its_columns_and_silence_elsewhere(n_columns: int, start: int, n_window: int) -> None:
+    log_mel = np.arange(3 * n_columns, dtype=np.float32).reshape(3, n_columns)
+    window, mask = cut_window(log_mel, start, n_window)
+    assert window.shape == (3, n_window)
+    assert window.dtype == np.float32
+    for k in range(n_window):
+        inside = 0 <= start + k < n_columns
+        assert mask[k] == inside
+        wanted = log_mel[:, start + k] if inside else np.full(3, QUIETEST, np.float32)
+        assert np.array_equal(window[:, k], wanted)
+
+
+def test_a_window_is_a_copy() -> None:
+    log_mel = np.zeros((64, 400), np.float32)
+    window, mask = cut_window(log_mel, 10)
+    assert window.shape == (64, N_COLUMNS)
+    assert mask.all()
+    assert not np.shares_memory(window, log_mel)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5000))
+def test_windows_cover_a_clip_and_leave_it_only_where_it_is_short(n_columns: int) -> None:
+    starts = clip_windows(n_columns)
+    heard = np.zeros(max(n_columns, N_COLUMNS) + N_COLUMNS, bool)
+    for start in starts:
+        heard[max(start, 0) : start + N_COLUMNS] = True
+        assert n_columns < N_COLUMNS or 0 <= start <= n_columns - N_COLUMNS
+    assert heard[:n_columns].all()
+    assert all(0 < later - earlier <= 160 for earlier, later in pairwise(starts))
+
+
+@settings(deadline=None)
+@given(st.integers(0, N_COLUMNS))
+def test_a_short_clip_stands_in_the_middle_of_its_one_window(n_columns: int) -> None:
+    (start,) = clip_windows(n_columns)
+    before, after = -start, start + N_COLUMNS - n_columns
+    assert before >= 0
+    assert after >= 0
+    assert abs(before - after) <= 1
