@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from some_networks import fill_with_noise
 
 from mien import export as exporting
 from mien.errors import CheckpointError, InputError
@@ -20,6 +19,7 @@ from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredict
 from mien.recipes import override, train_face, train_speech
 from mien.spec import KEY, ModelSpec, read_spec
 from mien.train import describe
+from some_networks import fill_with_noise
 
 MASKED = ("Disgust", "Other")
 FILES = {*FACE_FILES, *SPEECH_FILES, "face.safetensors", "speech.safetensors", "manifest.json"}
@@ -158,6 +158,13 @@ def test_onnx_carries_the_specification(exported: Exported, specs, name: str) ->
     spec = read_spec(told[KEY], name)
     wanted = specs["face"] if name in FACE_FILES else replace(specs["speech"], masked=MASKED)
     assert spec == wanted
+
+
+@pytest.mark.parametrize("name", [*FACE_FILES, *SPEECH_FILES])
+def test_onnx_does_not_say_where_it_was_made(exported: Exported, name: str) -> None:
+    content = (exported.folder / name).read_bytes()
+    for trace in (b"site-packages", b"export.py", b"stack_trace", str(Path.home()).encode() + b"/"):
+        assert trace not in content
 
 
 @pytest.mark.parametrize("name", [FACE_FILES[0], SPEECH_FILES[0]])

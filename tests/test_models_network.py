@@ -67,6 +67,14 @@ def test_masked_faces_and_columns_change_nothing(network: ExpressionNet) -> None
 
 
 @torch.no_grad()
+def test_the_mean_is_over_the_faces_that_are_there(network: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(1)
+    face_mask[0, 2:] = False
+    few = network(faces[:, :2], face_mask[:, :2], log_mel, column_mask)
+    torch.testing.assert_close(network(faces, face_mask, log_mel, column_mask).face, few.face)
+
+
+@torch.no_grad()
 def test_a_missing_modality_leaves_the_other_bit_for_bit(network: ExpressionNet) -> None:
     faces, face_mask, log_mel, column_mask = some_windows(3)
     face_mask[0] = False

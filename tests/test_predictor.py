@@ -124,20 +124,17 @@ def test_looking_opens_no_speech_file(folder: Path) -> None:
     np.testing.assert_array_equal(FacePredictor(load_model(folder))(crop), FacePredictor(load_model())(crop))
 
 
+WHOLE = {"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}}
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"{}",
-        b"\xff\xfe\x00",
-        b'{"name": "x"}',
-        b'{"name": 1, "voice_weight": 1, "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}}',
-        b'{"name": "x", "voice_weight": "1", "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}}',
-        b'{"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": [], "licences": {}, "figures": {}}',
-        b'{"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": {}, "licences": {}, "figures": {}, "a": 1}',
+        *(b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\x00"),
+        *(
+            json.dumps(WHOLE | wrong).encode()
+            for wrong in ({"name": 1}, {"voice_weight": "1"}, {"sha256": []}, {"figures": None}, {"more": 1})
+        ),
     ],
 )
 def test_damaged_manifest_is_said_in_one_line(folder: Path, content: bytes) -> None:

@@ -3,13 +3,16 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from corpora import write_emodb, write_ferplus, write_ravdess
 
+from corpora import write_emodb, write_ferplus, write_ravdess
 from mien import train as training
 from mien.datasets.augment import FaceAugmentation
 from mien.datasets.batches import Batch, FaceBatches
@@ -17,7 +20,7 @@ from mien.errors import CheckpointError, DatasetError, MienError
 from mien.expressions import EXPRESSIONS
 from mien.models.checkpoint import build_network, load_network, load_tensors
 from mien.recipes import TrainConfig, override, train_face, train_speech
-from mien.train import describe, learning_rate, mix, note_loss, train
+from mien.train import describe, learning_rate, mix, note_loss
 
 SMALL = ("network.attention.name=none", "batch_size=8", "warmup=0.3")
 CONFIGS = {
@@ -28,8 +31,11 @@ N_STEPS = {"face": 12, "speech": 6}
 """36 faces and 11 utterances are left to train on."""
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     """The machine goes down."""
+
+
+train = partial(training.train, n_threads=1)
 
 
 def no_hook(what: str, done: int, total: int) -> None:
@@ -39,7 +45,7 @@ def no_hook(what: str, done: int, total: int) -> None:
 def interrupt_at(step: int):
     def hook(what: str, done: int, total: int) -> None:
         if what == "training" and done == step:
-            raise Interruption
+            raise InterruptionError
 
     return hook
 
@@ -54,9 +60,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
+def keep_number_of_threads():
+    """As it was: training sets it for the whole process."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
@@ -93,7 +99,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     monkeypatch.setattr(training, "SAVE_EVERY", save_every)
     n_steps = N_STEPS[config.modality]
     for step in (1, n_steps // 2, n_steps // 2 + 1, n_steps):
-        with pytest.raises(Interruption):
+        with pytest.raises(InterruptionError):
             train(config, data, tmp_path, interrupt_at(step))
         torch.manual_seed(step)  # what else drew from torch's generator must not matter
         torch.rand(step)
@@ -101,7 +107,9 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     assert results(tmp_path) == results(run)
 
 
-def test_interruption_between_best_and_state_is_mended(data: Path, tmp_path: Path, run: Path, config, monkeypatch):
+def test_interruption_between_best_and_state_is_mended(
+    data: Path, tmp_path: Path, run: Path, config, monkeypatch
+):
     """The best weights are on disk already when the state still speaks of an earlier step."""
     monkeypatch.setattr(training, "SAVE_EVERY", 3)
     save, n_saved = training.save_state, 0
@@ -110,12 +118,12 @@ def test_interruption_between_best_and_state_is_mended(data: Path, tmp_path: Pat
         nonlocal n_saved
         n_saved += 1
         if n_saved > 1:
-            raise Interruption
+            raise InterruptionError
         save(*args)
 
     with monkeypatch.context() as patched:
         patched.setattr(training, "save_state", save_once)
-        with pytest.raises(Interruption):
+        with pytest.raises(InterruptionError):
             train(config, data, tmp_path, no_hook)
     assert (tmp_path / "best.safetensors").exists()
     train(config, data, tmp_path, no_hook)
@@ -159,10 +167,11 @@ def test_checkpoint_says_what_it_is(config: TrainConfig, run: Path) -> None:
         )
 
 
-def test_speech_net_carries_the_mean_and_deviation_of_the_training_sound(data: Path, run: Path, config) -> None:
+def test_speech_net_carries_mean_and_deviation_of_the_training_sound(config: TrainConfig, run: Path) -> None:
+    network, _ = load_network(run / f"{config.modality}.safetensors")
     if config.modality == "face":
-        pytest.skip("faces are standardised one by one")
-    network, _ = load_network(run / "speech.safetensors")
+        assert not hasattr(network, "mel_mean")
+        return
     assert -12 < float(network.mel_mean) < 0
     assert 0.5 < float(network.mel_std) < 6
 
@@ -217,6 +226,35 @@ def test_missing_data_are_said(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_run_that_starts_from_a_checkpoint_has_its_weights_and_says_so(
+    config: TrainConfig, data: Path, run: Path, tmp_path: Path
+) -> None:
+    start = run / f"{config.modality}.safetensors"
+    still = replace(config, learning_rate=1e-12, epochs=1, ema=0.0)
+    first, _ = load_network(train(still, data, tmp_path / "first", no_hook, start))
+    again, spec = load_network(train(still, data, tmp_path / "again", no_hook, start))
+    before, _ = load_network(start)
+    for name, weights in before.named_parameters():
+        torch.testing.assert_close(first.get_parameter(name), weights, atol=1e-6, rtol=0)
+        assert torch.equal(first.get_parameter(name), again.get_parameter(name))
+    told = spec.training["data"]["start"]
+    assert told["sha256"] == sha256(start.read_bytes()).hexdigest()
+    assert told["recipe"]["epochs"] == 3
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(still, data, tmp_path / "again", no_hook)
+
+
+def test_start_that_does_not_fit_is_refused(
+    config: TrainConfig, data: Path, run: Path, tmp_path: Path
+) -> None:
+    start = run / f"{config.modality}.safetensors"
+    larger = override(config, ["network.attention.name=mecs"])
+    with pytest.raises(CheckpointError, match="--from"):
+        train(larger, data, tmp_path, no_hook, start)
+    with pytest.raises(CheckpointError, match="is not there"):
+        train(config, data, tmp_path, no_hook, tmp_path / "nowhere.safetensors")
+
+
 def test_learning_rate_rises_in_a_line_then_falls_along_a_cosine_to_nothing() -> None:
     config = replace(CONFIGS["face"], learning_rate=0.5, warmup=0.1)
     rates = [learning_rate(config, step, 100) for step in range(101)]
@@ -224,7 +262,7 @@ def test_learning_rate_rises_in_a_line_then_falls_along_a_cosine_to_nothing() ->
     assert rates[10] == 0.5
     assert rates[55] == pytest.approx(0.25)
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
-    assert all(later < sooner for sooner, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later < sooner for sooner, later in pairwise(rates[10:]))
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3])

@@ -277,6 +277,7 @@ def write_onnx(
         )
     assert program is not None
     model = program.model_proto
+    forget_origin(model)
     halve_weights(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, spec.to_text()
@@ -294,6 +295,22 @@ def quiet_exporter() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Nothing; takes out what torch's exporter notes of each node: the lines of code, and where they lay."""
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.initializer,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def halve_weights(model: onnx.ModelProto) -> None:

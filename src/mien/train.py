@@ -98,7 +98,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     batches, told = read_batches(config, data, hook)
     if start is not None:
-        told["start"] = {"sha256": sha256(start.read_bytes()).hexdigest(), **load_network(start)[1].training}
+        _, begun = load_network(start)
+        told["start"] = {"sha256": sha256(start.read_bytes()).hexdigest(), **begun.training}
     spec = describe(config, told)
     state = start_or_resume(config, spec, batches, out, start)
     steps_per_epoch = max(1, batches.n_train // config.batch_size)

@@ -1,0 +1,437 @@
+"""The command line: what it writes, what it says, and that nothing given to it ends in a traceback."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import mien
+from corpora import write_ferplus, write_ravdess
+from media_files import flat_frames, tone, write_sound, write_still, write_video
+from mien import cli
+from mien.predictor import load_model
+from portraits import music, scene, scenes
+
+VERBS = ("analyze", "models", "doctor", "train", "evaluate", "export")
+REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `mien` with these arguments; gives the exit code and what stood on both outputs."""
+
+    def run_mien(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        assert isinstance(code, int)
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run_mien
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    return write_video(path, scenes((1, (60,)), (0.4, ())), waveform=music(1.4))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "timeline.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_complete(folder: Path) -> list[dict[str, str]]:
+    """The rows of a report that is whole: its four files are there, nothing else, and they agree."""
+    assert {path.name for path in folder.iterdir()} == REPORT
+    rows = table(folder)
+    told = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
+    assert len(told["rows"]) == len(rows)
+    assert (folder / "timeline.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+    return rows
+
+
+def assert_refused(result: tuple[int, str, str], folder: Path, *words: str) -> None:
+    """An error of one line, exit code 2, and nothing written."""
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("mien: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+    assert not folder.exists()
+
+
+def test_analyze_writes_four_files_and_says_where(run: Run, clip: Path, tmp_path: Path) -> None:
+    code, out, err = run("analyze", clip, "--out", tmp_path / "report")
+    assert (code, err) == (0, "")
+    assert f"clip.mp4: 35 frames; report in {tmp_path / 'report'}" in out
+    rows = assert_complete(tmp_path / "report")
+    assert [int(row["frame"]) for row in rows] == list(range(35))
+    assert {row["track_id"] for row in rows} == {"1", ""}
+
+
+def test_options_reach_the_analysis(run: Run, clip: Path, tmp_path: Path) -> None:
+    options = ["--no-voice", "--speaker", "1", "--smooth", "0.2", "--max-gap", "0.1", "--sample-hz", "5"]
+    code, _, _ = run("analyze", clip, "--out", tmp_path, "--formats", "json, csv", *options)
+    assert code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"timeline.json", "timeline.csv"}
+    provenance = json.loads((tmp_path / "timeline.json").read_text())["provenance"]
+    assert provenance["reading"]["voice"] is False
+    assert provenance["reading"]["sample_hz"] == 5
+    assert {name: provenance["timeline"][name] for name in ("smooth", "max_gap", "speaker")} == {
+        "smooth": 0.2,
+        "max_gap": 0.1,
+        "speaker": 1,
+    }
+    assert set(provenance["weights_sha256"]) == {"face_encoder.onnx", "face_head.onnx"}
+
+
+def test_several_inputs_get_a_folder_each_and_equal_names_a_number(run: Run, tmp_path: Path) -> None:
+    inputs = [tmp_path / name for name in ("a/x.png", "b/x.jpg", "a/X.webp", "a/x-2.png")]
+    for path in inputs:
+        path.parent.mkdir(exist_ok=True)
+        write_still(path, scene(60, height=240, width=300))
+    code, out, err = run("analyze", *inputs, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["X-3", "x", "x-2", "x-2-2"]
+    for folder in (tmp_path / "out").iterdir():
+        assert len(assert_complete(folder)) == 1
+    assert out.count("report in") == 4
+
+
+def test_folder_stands_for_its_media(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in" / "deeper.mp4").mkdir(parents=True)
+    write_still(tmp_path / "in" / "b.PNG".lower(), scene(60))
+    write_sound(tmp_path / "in" / "a.wav", [(0.0, tone(440, 0.2))])
+    (tmp_path / "in" / "notes.txt").write_text("not media")
+    code, out, _ = run("analyze", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    assert "a.wav: sound only" in out
+
+
+def test_one_bad_file_among_several_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("not a film")
+    write_still(tmp_path / "good.png", scene(60))
+    inputs = [tmp_path / "bad.mp4", tmp_path / "nowhere.mp4", tmp_path / "good.png"]
+    code, out, err = run("analyze", *inputs, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.count("\n") == err.count("mien: ") == 2
+    assert "good.png" in out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def write_text(path: Path) -> None:
+    path.write_text("This is a letter, and no film.\n" * 100)
+
+
+def write_cut(path: Path, *, share: float, faststart: bool) -> None:
+    """A clip of which the end is missing: of its index too, unless that stands first."""
+    whole = path.with_name(f"whole-{path.name}")
+    write_video(whole, flat_frames(100), waveform=music(4.0))
+    if faststart:
+        again = path.with_name(f"again-{path.name}")
+        with (
+            av.open(str(whole)) as source,
+            av.open(str(again), "w", options={"movflags": "faststart"}) as sink,
+        ):
+            streams = {stream: sink.add_stream_from_template(stream) for stream in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream]
+                    sink.mux(packet)
+        whole.unlink()
+        again.rename(whole)
+    content = whole.read_bytes()
+    whole.unlink()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+UNUSABLE: dict[str, Callable[[Path], object]] = {
+    "missing.mp4": lambda path: None,
+    "text.mp4": write_text,
+    "empty.mp4": lambda path: path.write_bytes(b""),
+    "noise.mp4": lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)),
+    "index-lost.mp4": lambda path: write_cut(path, share=0.9, faststart=False),
+    "text.png": write_text,
+    "text.wav": write_text,
+    "list.m3u8": lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nother.ts\n"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_is_no_media_file_is_refused_in_one_line(run: Run, name: str, tmp_path: Path) -> None:
+    UNUSABLE[name](tmp_path / name)
+    assert_refused(run("analyze", tmp_path / name, "--out", tmp_path / "out"), tmp_path / "out", name)
+
+
+def test_folder_without_media_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_text(tmp_path / "in" / "letter.txt")
+    assert_refused(run("analyze", tmp_path / "in", "--out", tmp_path / "out"), tmp_path / "out", "no video")
+
+
+def write_broken_sound(path: Path) -> None:
+    """Sound of which half the samples are no numbers."""
+    waveform = tone(440, 1.0)
+    waveform[::2] = np.nan
+    write_sound(path, [(0.0, waveform)], codec="pcm_f32le")
+
+
+USABLE: dict[str, tuple[Callable[[Path], object], int]] = {
+    "cut.mp4": (lambda path: write_cut(path, share=0.5, faststart=True), -1),
+    "sound-only.mp4": (lambda path: write_sound(path, [(0.0, tone(440, 1.0))], codec="aac"), -1),
+    "picture-only.mp4": (lambda path: write_video(path, flat_frames(5)), 5),
+    "one-frame.mp4": (lambda path: write_video(path, flat_frames(1)), 1),
+    "one-frame.gif": (lambda path: write_video(path, flat_frames(1), codec="gif", pix_fmt="rgb8"), 1),
+    "tiny.mp4": (lambda path: write_video(path, flat_frames(5, height=8, width=8)), 5),
+    "narrow.mp4": (lambda path: write_video(path, flat_frames(5, height=8, width=640)), 5),
+    "broken-sound.wav": (write_broken_sound, 25),
+    "silence.wav": (lambda path: write_sound(path, [(0.0, np.zeros(48_000, np.float32))]), 25),
+    "silent.mp4": (
+        lambda path: write_video(path, flat_frames(5), waveform=np.zeros(9600, np.float32)),
+        5,
+    ),
+    "nobody.mp4": (lambda path: write_video(path, flat_frames(50), waveform=music(2.0)), 50),
+    "nobody.png": (lambda path: write_still(path, next(flat_frames(1))), 1),
+    "dot.png": (lambda path: write_still(path, np.full((1, 1, 3), 200, np.uint8)), 1),
+    "somebody.png": (lambda path: write_still(path, scene(60)), 1),
+    "ünïcode 'quoted' & <tagged>, %d *.mp4": (lambda path: write_video(path, flat_frames(5)), 5),
+}
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_odd_file_gives_a_complete_result(run: Run, name: str, tmp_path: Path) -> None:
+    write, n_rows = USABLE[name]
+    write(tmp_path / name)
+    code, out, err = run("analyze", tmp_path / name, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert name in out
+    rows = assert_complete(tmp_path / "out")
+    assert rows
+    assert n_rows in (-1, len(rows))
+    if name != "somebody.png":
+        assert {row["no_face"] for row in rows} == {"1"}
+    times = [float(row["time_s"]) for row in rows]
+    assert times == sorted(times)
+    assert all(np.isfinite(times))
+
+
+def test_film_that_breaks_off_is_told_as_far_as_it_goes(run: Run, tmp_path: Path) -> None:
+    write_cut(tmp_path / "cut.mp4", share=0.5, faststart=True)
+    run("analyze", tmp_path / "cut.mp4", "--out", tmp_path / "out")
+    provenance = json.loads((tmp_path / "out" / "timeline.json").read_text())["provenance"]
+    assert 0 < provenance["frames"] < 100 == round(provenance["duration_s"] * provenance["fps"], -1)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--model", "mien-xl"], "mien-s"),
+        (["--formats", "csv,docx"], "docx"),
+        (["--smooth", "-1"], "smooth"),
+        (["--smooth", "nan"], "smooth"),
+        (["--max-gap", "inf"], "max_gap"),
+        (["--sample-hz", "0"], "sample_hz"),
+        (["--sample-hz", "inf"], "sample_hz"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(run: Run, clip: Path, tmp_path: Path, options, word) -> None:
+    assert_refused(run("analyze", clip, "--out", tmp_path / "out", *options), tmp_path / "out", word)
+
+
+def test_report_where_a_file_is_is_refused(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    code, _, err = run("analyze", clip, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = run("analyze", clip, "--out", tmp_path / "out" / "deeper")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_tampered_weights_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
+    shutil.copytree(load_model().folder, tmp_path / "mine")
+    with (tmp_path / "mine" / "face_encoder.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\1\2\3")
+    result = run("analyze", clip, "--out", tmp_path / "out", "--model", tmp_path / "mine")
+    assert_refused(result, tmp_path / "out", "face_encoder.onnx", "sha256")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(run: Run, verb: str) -> None:
+    code, out, err = run(verb, "--help")
+    assert (code, err) == (0, "")
+    assert "Usage" in out
+    assert len(out.splitlines()) >= 6
+
+
+def test_verbs_are_those_listed(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+    assert {command.callback.__name__ for command in cli.app.registered_commands if command.callback} == set(
+        VERBS
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["analyse"], ["analyze"], ["analyze", "a.mp4"], ["train", "--nonsense"]]
+)
+def test_wrong_usage_is_said_with_exit_code_2(run: Run, arguments: list[str]) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "Usage" in err
+
+
+def test_models_tells_terms_of_use(run: Run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert out.startswith("mien-s")
+    assert "BY-NC-SA" in out
+    assert "voice : face" in out
+
+
+def test_doctor_finds_this_installation_well(run: Run) -> None:
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert "broken" not in out
+
+
+def test_train_export_evaluate_analyze(run: Run, clip: Path, tmp_path: Path) -> None:
+    """The whole way, by the commands that the documents name."""
+    write_ferplus(tmp_path / "data" / "ferplus", n_train=20, n_val=8)
+    tiny = ["--set", "epochs=1", "--set", "batch_size=8", "--set", "network.input_px=32", "--threads", "1"]
+    tiny += ["--set", "network.attention.name=none"]
+    code, out, err = run("train", "face", "--data", tmp_path / "data", "--out", tmp_path / "run", *tiny)
+    assert (code, err) == (0, "")
+    checkpoint = tmp_path / "run" / "face.safetensors"
+    assert out == f"checkpoint: {checkpoint}\n"
+    code, out, err = run("export", checkpoint, "--out", tmp_path / "mine", "--weights", "1:3")
+    assert (code, err) == (0, "")
+    assert "torch and ONNX differ by at most" in out
+    data = tmp_path / "data" / "ferplus"
+    code, out, err = run(
+        "evaluate", "--data", data, "--out", tmp_path / "scores", "--model", tmp_path / "mine"
+    )
+    assert (code, err) == (0, "")
+    assert "macro-F1" in out
+    model = ["--model", tmp_path / "mine"]
+    code, _, err = run("analyze", clip, "--out", tmp_path / "report", *model, "--no-voice")
+    assert (code, err) == (0, "")
+    told = json.loads((tmp_path / "report" / "timeline.json").read_text())["provenance"]
+    assert told["model"] == "mine"
+    assert told["timeline"]["face_weight"] == 3.0
+    assert_refused(run("analyze", clip, "--out", tmp_path / "r2", *model), tmp_path / "r2", "--no-voice")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["train", "faces", "--data", "."], "'faces'"),
+        (["train", "face", "--data", "nowhere"], "nowhere"),
+        (["train", "face", "--data", ".", "--set", "epoch=3"], "'epochs'"),
+        (["train", "face", "--data", ".", "--set", "epochs=no"], "epochs"),
+        (["train", "speech", "--data", "."], "Actor"),
+        (["evaluate", "--data", "nowhere"], "nowhere"),
+        (["evaluate", "--data", "."], "no known corpus"),
+        (["export", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["export", "nowhere.safetensors", "--weights", "1/2"], "1:2"),
+        (["export", "nowhere.safetensors", "--figures", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_other_verbs_refuse_in_one_line(
+    run: Run, arguments: list[str], word: str, tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments, "--out", "out")
+    assert (code, out) == (2, "")
+    assert err.startswith("mien: ")
+    assert err.count("\n") == 1
+    assert word in err
+
+
+def test_what_the_disk_refuses_is_one_line(run: Run, tmp_path: Path) -> None:
+    write_ravdess(tmp_path / "data", actors=(17,), emotions=("01",))
+    (tmp_path / "file").write_text("")
+    code, _, err = run("evaluate", "--data", tmp_path / "data", "--out", tmp_path / "file")
+    assert (code, err.count("\n")) == (2, 1)
+    assert str(tmp_path / "file") in err
+
+
+WITHOUT_TORCH = """
+import sys
+from mien.cli import main
+
+sys.modules["torch"] = None
+sys.argv = ["mien", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "speech", "--data", ".", "--out", "out"], ["export", "a.safetensors", "--out", "out"]],
+)
+def test_missing_extra_is_one_line_with_the_command(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "pip install 'mien[train]'" in done.stderr
+
+
+def test_python_m_mien_is_mien() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mien", "analyze", "nowhere.mp4", "--out", "out"],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("mien: 'nowhere.mp4' does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["mien", "mien.cli"])
+def test_import_loads_nothing_heavy(module: str) -> None:
+    """So that `mien --help` answers at once."""
+    code = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    heavy = {"torch", "onnxruntime", "cv2", "av", "numpy", "polars", "matplotlib", "rich", "retinaface"}
+    assert heavy & set(done.stdout.split()) == set()
+
+
+def test_root_names_can_be_imported_and_are_shown_in_an_example() -> None:
+    assert mien.__all__ == sorted(set(mien.__all__))
+    assert dir(mien) == mien.__all__
+    for name in mien.__all__:
+        thing = getattr(mien, name)
+        own = "" if isinstance(thing, tuple) else thing.__doc__
+        assert f"mien.{name}" in (mien.__doc__ or "") or re.search(rf">>> .*\b{name}\(", own), name
+        assert isinstance(thing, tuple) or thing.__doc__
+    with pytest.raises(AttributeError, match="mien"):
+        mien.nothing  # noqa: B018
+    scope: dict[str, object] = {}
+    exec("from mien import *", scope)
+    assert set(mien.__all__) <= set(scope)

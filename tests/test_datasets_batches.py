@@ -1,0 +1,172 @@
+"""Batches: a function of the seed, drawn from train alone, held out in order and whole."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from corpora import write_emodb, write_ferplus, write_ravdess
+from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
+from mien.datasets.batches import FaceBatches, SpeechBatches, draw_weights, read_waveform
+from mien.datasets.corpus import Stills, Utterance
+from mien.datasets.emodb import read_emodb
+from mien.datasets.ferplus import read_ferplus
+from mien.datasets.ravdess import read_ravdess
+from mien.expressions import EXPRESSIONS
+from mien.speech import log_mel
+from mien.windows import N_COLUMNS, QUIETEST
+
+STILL = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> Stills:
+    return read_ferplus(write_ferplus(tmp_path_factory.mktemp("ferplus")))
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    folder = tmp_path_factory.mktemp("speech")
+    write_ravdess(folder / "ravdess", actors=(1, 15, 17), emotions=("01", "05"), duration=0.6)
+    write_ravdess(folder / "ravdess", actors=(16,), emotions=("03",), duration=5.0)
+    write_emodb(folder / "emodb", speakers=(3,), letters=("L",), duration=3.0)
+    return read_ravdess(folder / "ravdess") + read_emodb(folder / "emodb")
+
+
+@pytest.fixture(scope="module")
+def speech(utterances: list[Utterance]) -> SpeechBatches:
+    return SpeechBatches(utterances, SpeechAugmentation(), 0.0, lambda *_: None)
+
+
+def test_rows_are_drawn_as_they_come_or_by_rarity() -> None:
+    labels = ["Fear"] * 8 + ["Anger"] * 2
+    assert draw_weights(labels, 0.0).tolist() == [1.0] * 10
+    even = draw_weights(labels, 1.0)
+    assert even[:8].sum().item() == pytest.approx(even[8:].sum().item())
+    between = draw_weights(labels, 0.5)
+    assert (between[9] / between[0]).item() == pytest.approx(2.0)
+
+
+def test_faces_are_drawn_from_train_with_their_targets(stills: Stills) -> None:
+    batches = FaceBatches(stills, STILL, 48, 0.0)
+    train = stills.part("train")
+    assert batches.n_train == len(train.names)
+    torch.manual_seed(0)
+    (faces,), targets = batches.draw(16)
+    assert faces.shape == (16, 1, 48, 48)
+    assert faces.dtype == torch.float32
+    pictures = torch.from_numpy(train.images).float() / 255
+    for face, target in zip(faces, targets, strict=True):
+        away = [(pictures - each).abs().amax((1, 2)) for each in (face, face.flip(-1))]
+        row = int(torch.minimum(*away).argmin())
+        assert min(each[row] for each in away) < 1e-3
+        assert torch.equal(target, torch.from_numpy(train.targets[row]))
+
+
+def test_faces_are_brought_to_the_network_s_size_and_are_a_function_of_the_seed(stills: Stills) -> None:
+    batches = FaceBatches(stills, FaceAugmentation(), 32, 0.3)
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(batches.draw(4))
+    assert drawn[0].inputs[0].shape == (4, 1, 32, 32)
+    assert torch.equal(drawn[0].inputs[0], drawn[1].inputs[0])
+    assert torch.equal(drawn[0].targets, drawn[1].targets)
+    assert not torch.equal(drawn[0].inputs[0], drawn[2].inputs[0])
+
+
+def test_balance_draws_rare_faces_more_often(stills: Stills, tmp_path: Path) -> None:
+    votes = [[10 * (k == (0 if row < 36 else 4)) for k in range(10)] for row in range(56)]
+    rare = read_ferplus(write_ferplus(tmp_path, votes=votes))
+    torch.manual_seed(0)
+    shares = [
+        float(FaceBatches(rare, STILL, 8, power).draw(400).targets[:, 1].mean()) for power in (0.0, 1.0)
+    ]
+    assert shares[0] < 0.2
+    assert 0.4 < shares[1] < 0.6
+
+
+def test_held_out_faces_come_whole_and_in_order(stills: Stills) -> None:
+    batches = FaceBatches(stills, FaceAugmentation(), 32, 0.0)
+    choose = stills.part("choose")
+    held = list(batches.held_out(batch_size=3))
+    assert np.concatenate([each.items for each in held]).tolist() == list(range(len(choose.names)))
+    faces = torch.cat([each.inputs[0] for each in held])
+    assert torch.equal((faces[:, 0] * 255).round().byte(), torch.from_numpy(choose.images))
+    assert batches.held_labels == choose.labels
+    assert np.array_equal(batches.held_targets, choose.targets)
+
+
+def test_speech_is_drawn_from_train_with_its_targets(speech: SpeechBatches) -> None:
+    assert speech.n_train == 3
+    torch.manual_seed(0)
+    (mels, mask), targets = speech.draw(30)
+    n_columns = 240
+    assert mels.shape == (30, 64, n_columns)
+    assert mels.dtype == torch.float32
+    assert mask.shape == (30, n_columns)
+    assert mask.dtype == torch.bool
+    assert mask.any(1).all()
+    assert Counter(EXPRESSIONS[k] for k in targets.argmax(1)).keys() == {"Neutral", "Anger", "Other"}
+    assert targets.sum(1).tolist() == [1.0] * 30
+
+
+def test_the_length_of_a_training_window_is_a_setting(utterances: list[Utterance]) -> None:
+    batches = SpeechBatches(utterances, SpeechAugmentation(crop=0.8, mask=0), 0.0, lambda *_: None)
+    (mels, mask), _ = batches.draw(4)
+    assert mels.shape == (4, 64, 80)
+    outside = mels.transpose(1, 2)[~mask]
+    assert outside.numel() > 0
+    assert torch.equal(outside, torch.full_like(outside, QUIETEST))
+
+
+def test_speech_is_a_function_of_the_seed(speech: SpeechBatches) -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(speech.draw(3))
+    for a, b in zip(drawn[0].inputs, drawn[1].inputs, strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(drawn[0].targets, drawn[1].targets)
+    assert not torch.equal(drawn[0].inputs[0], drawn[2].inputs[0])
+
+
+def test_mean_and_deviation_are_those_of_train(speech: SpeechBatches, utterances: list[Utterance]) -> None:
+    mels = [log_mel(read_waveform(each)) for each in utterances if each.split == "train"]
+    columns = np.concatenate(mels, axis=1)
+    assert speech.mel_mean == pytest.approx(columns.mean(), abs=1e-4)
+    assert speech.mel_std == pytest.approx(columns.std(), abs=1e-4)
+
+
+def test_held_out_speech_is_whole_utterances_of_choose(
+    speech: SpeechBatches, utterances: list[Utterance]
+) -> None:
+    choose = [each for each in utterances if each.split == "choose"]
+    assert speech.held_labels == tuple(each.label for each in choose) == ("Neutral", "Anger", "Happiness")
+    assert [EXPRESSIONS[k] for k in speech.held_targets.argmax(1)] == list(speech.held_labels)
+    held = list(speech.held_out())
+    assert [each.items.tolist() for each in held] == [[0], [1], [2] * 3]  # 5 s: from 0, 1.6 and 1.8 s
+    for each in held:
+        windows, mask = each.inputs
+        assert windows.shape == (len(each.items), 64, N_COLUMNS)
+        assert mask.shape == (len(each.items), N_COLUMNS)
+    assert held[0].inputs[1].sum().item() == pytest.approx(60, abs=1)
+    assert held[2].inputs[1].all()
+    mel = log_mel(read_waveform(choose[2]))
+    for window, start in zip(held[2].inputs[0], (0, 160, 180), strict=True):
+        assert np.array_equal(window.numpy(), mel[:, start : start + N_COLUMNS])
+
+
+def test_reading_tells_how_far_it_is(utterances: list[Utterance]) -> None:
+    told: list[tuple[str, int, int]] = []
+    SpeechBatches(utterances, SpeechAugmentation(), 0.0, lambda *step: told.append(step))
+    assert told == [("reading speech", k, 3) for k in (1, 2, 3)]
+
+
+def test_a_waveform_is_16_khz_mono(utterances: list[Utterance]) -> None:
+    waveform = read_waveform(utterances[0])
+    assert waveform.dtype == np.float32
+    assert waveform.shape == pytest.approx((9600,), abs=200)
+    assert 0.15 < np.sqrt(np.mean(waveform**2)) < 0.25

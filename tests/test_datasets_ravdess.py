@@ -1,0 +1,91 @@
+"""RAVDESS: emotion codes become expressions by name, actors become splits, other names are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from corpora import write_ravdess
+from mien.datasets.corpus import refuse_shared_speakers
+from mien.datasets.ravdess import read_ravdess, split_of
+from mien.errors import DatasetError
+
+CODES = {
+    "01": "Neutral",
+    "02": "Neutral",  # calm
+    "03": "Happiness",
+    "04": "Sadness",
+    "05": "Anger",
+    "06": "Fear",
+    "07": "Disgust",
+    "08": "Surprise",
+}
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "ravdess_speech"
+
+
+def empty_file(folder: Path, name: str, actor: str = "Actor_01") -> Path:
+    path = folder / actor / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_codes_become_expressions_by_name(tmp_path: Path) -> None:
+    write_ravdess(tmp_path, actors=(7,), emotions=list(CODES), duration=0.05)
+    utterances = read_ravdess(tmp_path)
+    assert [each.path.stem for each in utterances] == [f"03-01-{code}-01-01-01-07" for code in CODES]
+    assert [each.label for each in utterances] == list(CODES.values())
+    assert {each.speaker for each in utterances} == {"ravdess-07"}
+
+
+def test_actors_become_splits(tmp_path: Path) -> None:
+    for actor in range(1, 25):
+        empty_file(tmp_path, f"03-01-05-02-01-02-{actor:02d}.wav", f"Actor_{actor:02d}")
+    splits = {each.speaker: each.split for each in read_ravdess(tmp_path)}
+    assert list(splits.values()) == ["train"] * 14 + ["choose"] * 2 + ["val"] * 8
+    assert {actor: split_of(actor) for actor in (1, 14, 15, 16, 17, 24)} == {
+        1: "train",
+        14: "train",
+        15: "choose",
+        16: "choose",
+        17: "val",
+        24: "val",
+    }
+
+
+def test_what_is_no_sound_is_left_alone(tmp_path: Path) -> None:
+    empty_file(tmp_path, "notes.txt")
+    (tmp_path / "03-01-05-01-01-01-01.wav").touch()  # in no actor's folder
+    path = empty_file(tmp_path, "03-01-05-01-01-01-01.flac")
+    assert [each.path for each in read_ravdess(tmp_path)] == [path]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "03-02-05-01-01-01-01.wav",  # song
+        "01-01-05-01-01-01-01.wav",  # picture and sound
+        "03-01-09-01-01-01-01.wav",  # no such emotion
+        "03-01-05-01-01-01.wav",
+        "03-01-05-01-01-01-01-copy.wav",
+        "anger.flac",
+    ],
+)
+def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
+    empty_file(tmp_path, "03-01-05-01-01-01-01.wav")
+    empty_file(tmp_path, name)
+    with pytest.raises(DatasetError, match=f"Actor_01/{name}: not a RAVDESS speech file name"):
+        read_ravdess(tmp_path)
+
+
+def test_a_folder_without_speech(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(DatasetError, match="no Actor_NN folders"):
+            read_ravdess(folder)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="RAVDESS is not on this machine")
+def test_the_real_corpus() -> None:
+    utterances = read_ravdess(SHARED)
+    refuse_shared_speakers(utterances)
+    assert {each.label for each in utterances} == set(CODES.values())
+    assert {each.split for each in utterances} == {"train", "choose", "val"}

@@ -1,0 +1,272 @@
+"""The main flow on small clips: a row for every frame and person, and where the rows come from."""
+
+import shutil
+from dataclasses import fields
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media_files import tone, write_sound, write_still, write_video
+from mien import readings
+from mien.errors import CheckpointError, InputError, MediaError
+from mien.pipeline import Analysis, analyze, default_timeline, stream
+from mien.predictor import FACE_FILES, SPEECH_FILES, load_model
+from mien.readings import ReadingSettings
+from mien.timeline import Row, TimelineSettings
+from portraits import hear_speech, music, scene, scenes
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def clip(folder: Path) -> Path:
+    """Two seconds with somebody, two with nobody, one with somebody; a chord throughout."""
+    return write_video(folder / "one.mp4", scenes((2, (60,)), (2, ()), (1, (60,))), waveform=music(5.0))
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> Path:
+    """Two people for a second, one of them for another."""
+    return write_video(folder / "two.mp4", scenes((1, (20, 260)), (1, (20,))), waveform=music(2.0))
+
+
+@pytest.fixture(scope="module")
+def rows(clip: Path) -> list[Row]:
+    return analyze(clip).rows
+
+
+def same(one: Row, other: Row) -> bool:
+    """Whether two rows are equal bit for bit."""
+    for field in fields(Row):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+            if a is None or b is None or a.dtype != b.dtype or a.tobytes() != b.tobytes():
+                return False
+        elif a != b:
+            return False
+    return True
+
+
+def test_every_frame_has_a_row_with_or_without_a_face(rows: list[Row]) -> None:
+    assert [row.frame for row in rows] == list(range(125))
+    nobody = [row for row in rows if row.track_id is None]
+    assert 40 <= len(nobody) <= 51
+    for row in nobody:
+        assert 1.95 <= row.time < 4.0
+        assert row.flags == {"no_face", "no_speech"}
+        assert (row.probs, row.label, row.source, row.box) == (None, None, "none", None)
+    assert {row.track_id for row in rows if row.time < 1.9} == {1}
+
+
+def test_where_nobody_speaks_the_fused_probabilities_are_the_faces_bit_for_bit(rows: list[Row]) -> None:
+    seen = [row for row in rows if row.track_id is not None]
+    for row in seen:
+        assert row.probs is not None
+        assert row.face_probs is not None
+        assert row.probs.tobytes() == row.face_probs.tobytes()
+        assert (row.source, row.voice_probs) == ("face", None)
+        assert "no_speech" in row.flags
+
+
+def test_music_changes_nothing_bit_for_bit(clip: Path, rows: list[Row], folder: Path) -> None:
+    """Nor does it matter whether somebody listens."""
+    mute = write_video(folder / "mute.mp4", scenes((2, (60,)), (2, ()), (1, (60,))))
+    deaf = analyze(clip, ReadingSettings(voice=False)).rows
+    for row, other, unheard in zip(rows, analyze(mute).rows, deaf, strict=True):
+        assert same(row, unheard)
+        assert other.flags == row.flags | {"silent"}
+        for mine, its in ((row.probs, other.probs), (row.face_probs, other.face_probs), (row.box, other.box)):
+            assert (None if mine is None else mine.tobytes()) == (None if its is None else its.tobytes())
+
+
+def test_stream_and_analyze_say_the_same(clip: Path, rows: list[Row]) -> None:
+    streamed = list(stream(clip))
+    assert len(streamed) == len(rows)
+    assert all(same(one, other) for one, other in zip(streamed, rows, strict=True))
+
+
+def test_one_face_and_speech_are_fused_by_the_models_own_weights(clip: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch, 0.0, 3.0)
+    info = load_model()
+    m, n = info.voice_weight, info.face_weight
+    spoken = analyze(clip).rows
+    for row in spoken:
+        assert (row.voice_probs is not None) == (row.time < 3.0)
+        if row.source == "both":
+            assert row.probs is not None
+            expected = (m * row.voice_probs + n * row.face_probs) / (m + n)
+            np.testing.assert_allclose(row.probs, expected, atol=1e-6)
+        if row.source == "voice":
+            assert row.track_id is None
+            assert row.probs is not None
+            assert row.voice_probs is not None
+            assert row.probs.tobytes() == row.voice_probs.tobytes()
+    assert {row.source for row in spoken} == {"both", "voice", "none", "face"}
+
+
+def test_speech_with_two_people_is_nobodys(two: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch)
+    rows = analyze(two).rows
+    first = [row for row in rows if row.time < 0.9]
+    assert [row.track_id for row in first[:4]] == [1, 2, 1, 2]
+    assert len(first) == 2 * len({row.frame for row in first})
+    for row in first:
+        assert "voice_unassigned" in row.flags
+        assert row.source == "face"
+        assert row.voice_probs is not None
+        assert row.probs is not None
+        assert row.face_probs is not None
+        assert row.probs.tobytes() == row.face_probs.tobytes()
+    last = [row for row in rows if row.time > 1.2]
+    assert {row.source for row in last} == {"both"}
+    assert len({row.track_id for row in last}) == 1
+    assert not any("voice_unassigned" in row.flags for row in last)
+
+
+@pytest.mark.parametrize("speaker", [1, 2])
+def test_speaker_that_is_named_is_fused_and_the_other_is_not(two: Path, speaker: int, monkeypatch) -> None:
+    hear_speech(monkeypatch)
+    rows = analyze(two, timeline=TimelineSettings(speaker=speaker)).rows
+    for row in rows:
+        assert row.source == ("both" if row.track_id == speaker else "face")
+        assert "voice_unassigned" not in row.flags
+
+
+def test_real_speech_with_two_people(tmp_path: Path) -> None:
+    interview = SHARED / "clips" / "two_people_interview.mp4"
+    if not interview.is_file():
+        pytest.skip("needs ../shared: no speech can be made up that a detector of speech would take for it")
+    rows = list(islice(stream(interview), 160))
+    together = [row for row in rows if "voice_unassigned" in row.flags]
+    assert len(together) > 20
+    assert all(row.probs.tobytes() == row.face_probs.tobytes() for row in together)  # type: ignore[union-attr]
+    per_frame = [sum(row.frame == frame for row in rows) for frame in range(rows[-1].frame or 0)]
+    assert set(per_frame) <= {1, 2, 3}
+
+
+def test_sound_only_gives_25_rows_a_second_without_frames(folder: Path, monkeypatch) -> None:
+    path = write_sound(folder / "sound.wav", [(0.0, tone(440, 1.0))])
+    silent = analyze(path)
+    assert [row.time for row in silent.rows] == [tick / 25 for tick in range(25)]
+    assert {(row.frame, row.track_id, row.source) for row in silent.rows} == {(None, None, "none")}
+    assert silent.provenance["frames"] == 0
+    assert set(silent.provenance["weights_sha256"]) == set(SPEECH_FILES)
+    hear_speech(monkeypatch)
+    spoken = analyze(path, timeline=TimelineSettings(onset=0.0, offset=0.0))
+    assert {row.source for row in spoken.rows} == {"voice"}
+    assert {segment.track_id for segment in spoken.segments} == {None}
+    assert sum(segment.span.duration for segment in spoken.segments) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("duration", [0.006, 0.012])
+def test_sound_of_a_moment_is_complete(folder: Path, duration: float) -> None:
+    path = write_sound(folder / f"{duration}.wav", [(0.0, tone(440, duration))])
+    assert len(analyze(path).rows) == (1 if duration > 0.01 else 0)
+
+
+def test_still_is_one_frame(folder: Path) -> None:
+    timeline = analyze(write_still(folder / "still.jpg", scene(10, 250)))
+    assert [(row.frame, row.time, row.track_id) for row in timeline.rows] == [(0, 0.0, 1), (0, 0.0, 2)]
+    assert timeline.segments == []
+    assert timeline.provenance["frames"] == 1
+
+
+def test_provenance_is_complete(clip: Path) -> None:
+    reading = ReadingSettings(sample_hz=5)
+    settings = TimelineSettings(smooth=0.2, speaker=1)
+    told = analyze(clip, reading, settings).provenance
+    info = load_model()
+    assert told == {
+        "mien": version("mien"),
+        "model": "mien-s",
+        "weights_sha256": {name: info.sha256[name] for name in (*FACE_FILES, *SPEECH_FILES)},
+        "reading": {"model": "mien-s", "voice": True, "sample_hz": 5, "n_threads": 2},
+        "timeline": {field.name: getattr(settings, field.name) for field in fields(TimelineSettings)},
+        "file": "one.mp4",
+        "file_sha256": sha256(clip.read_bytes()).hexdigest(),
+        "duration_s": pytest.approx(5.0, abs=0.1),
+        "width_px": 480,
+        "height_px": 270,
+        "fps": 25.0,
+        "frames": 125,
+        "has_video": True,
+        "has_sound": True,
+    }
+    assert settings.speaker == 1
+
+
+def test_provenance_names_only_weights_that_were_used(clip: Path, folder: Path) -> None:
+    mute = write_video(folder / "still.mp4", scenes((0.2, ())))
+    for path, reading in ((clip, ReadingSettings(voice=False)), (mute, ReadingSettings())):
+        assert set(analyze(path, reading).provenance["weights_sha256"]) == set(FACE_FILES)
+
+
+def test_defaults_are_the_models_own_weights(tmp_path: Path) -> None:
+    shutil.copytree(load_model().folder, tmp_path / "mine")
+    manifest = tmp_path / "mine" / "manifest.json"
+    told = manifest.read_text()
+    weight = load_model().voice_weight
+    manifest.write_text(told.replace(f'"voice_weight": {weight}', '"voice_weight": 4.5'))
+    assert default_timeline(str(tmp_path / "mine")).voice_weight == 4.5
+    assert default_timeline("mien-s").voice_weight == weight
+
+
+def test_looking_needs_no_speech_files(clip: Path, tmp_path: Path) -> None:
+    """Research weights are not even opened where nobody wants to listen."""
+    shutil.copytree(load_model().folder, tmp_path / "mine")
+    for name in SPEECH_FILES:
+        (tmp_path / "mine" / name).unlink()
+    model = str(tmp_path / "mine")
+    row = next(stream(clip, ReadingSettings(model=model, voice=False)))
+    assert row.source == "face"
+    with pytest.raises(CheckpointError, match="lacks speech_encoder"):
+        next(stream(clip, ReadingSettings(model=model)))
+
+
+def test_what_is_not_there_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        stream(tmp_path / "nowhere.mp4")
+    with pytest.raises(InputError, match="no model"):
+        stream(tmp_path / "nowhere.mp4", ReadingSettings(model="nowhere"))
+    (tmp_path / "text.mp4").write_text("not a film")
+    with pytest.raises(MediaError):
+        Analysis(tmp_path / "text.mp4")
+
+
+def test_hook_is_told_how_far_it_is(clip: Path) -> None:
+    told: list[tuple[str, float, float]] = []
+    analyze(clip, ReadingSettings(sample_hz=2), hook=lambda *how_far: told.append(how_far))
+    assert {(what, total) for what, _, total in told} == {("analyzing", told[0][2])}
+    assert told[0][2] == pytest.approx(5.0, abs=0.1)
+    done = [seconds for _, seconds, _ in told]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(124 / 25)
+
+
+def test_rows_leave_within_a_second_of_their_frame(clip: Path, monkeypatch) -> None:
+    """So that memory does not grow with the file: of the frames read, only the last few wait."""
+    n_read = 0
+    read_frames = readings.read_frames
+
+    def counted(path: Path):
+        nonlocal n_read
+        for frame in read_frames(path):
+            n_read += 1
+            yield frame
+
+    monkeypatch.setattr(readings, "read_frames", counted)
+    hear_speech(monkeypatch, 1.0, 3.0)
+    rows = stream(clip)
+    assert n_read == 0, "nothing is read before a row is asked for"
+    for row in rows:
+        assert row.frame is not None
+        assert n_read - row.frame <= (0.5 + 0.25) * 25 + 3
