@@ -15,7 +15,7 @@ import pytest
 
 from media_files import Image, write_video
 from mien import readings
-from mien.detection import VIDEO_PX, RetinaFace
+from mien.detection import VIDEO_PX, Detector, RetinaFace
 from mien.expressions import EXPRESSIONS, position
 from mien.faces import Template, find_faces
 from mien.media import Frame
@@ -32,7 +32,7 @@ ONE_SIDED = 0.8
 SURE = 0.6
 N_FACES = 10
 """Faces of each of two expressions at least; fewer measure nothing."""
-N_TRIED = 60
+N_TRIED = 40
 DURATION = 10.0
 
 Faces = dict[str, list[Image]]
@@ -45,9 +45,8 @@ def enlarged(face: np.ndarray) -> Image:
     return frame
 
 
-def crop_of(frame: Image, template: Template) -> Image | None:
-    """The one face of a frame as a film's reader sees it; None where there is none, or another one beside it."""
-    detector = RetinaFace(detect_px=VIDEO_PX)
+def crop_of(frame: Image, template: Template, detector: Detector) -> Image | None:
+    """The one face of a frame as a film's reader sees it; None where there is none, or another beside it."""
     (found,) = find_faces([Frame(0, 0.0, frame)], template, detector=detector, tracker=Tracker())
     return found.faces[0].crop if found.faces and len(found.faces) == 1 else None
 
@@ -90,12 +89,11 @@ def faces(request: pytest.FixtureRequest) -> Iterator[Faces]:
             i for i, its in enumerate(stills.labels) if its == label and stills.targets[i].max() >= ONE_SIDED
         ][:N_TRIED]
     ]
-    seen = [
-        (frame, crop, label) for frame, label in candidates if (crop := crop_of(frame, template)) is not None
-    ]
-    read = (
-        shipped if request.param == "shipped" else Oracle([c for _, c, _ in seen], [its for *_, its in seen])
-    )
+    detector = RetinaFace(detect_px=VIDEO_PX)
+    cut = [(frame, crop_of(frame, template, detector), label) for frame, label in candidates]
+    seen = [(frame, crop, label) for frame, crop, label in cut if crop is not None]
+    oracle = Oracle([crop for _, crop, _ in seen], [label for *_, label in seen])
+    read = shipped if request.param == "shipped" else oracle
     found: Faces = {}
     for frame, crop, label in seen:
         if read(crop[None])[0, position(label)] > SURE:
@@ -141,7 +139,7 @@ def label_changes(rows: list[Row]) -> list[tuple[float, str | None]]:
 
 
 def onset_errors(faces: Faces, rate: str, interval: float, path: Path) -> list[float | None]:
-    """For each change of face in a clip, how far off the label's change is, seconds; None where there is none."""
+    """For each change of face in a clip, how far off the label's is, seconds; None without one."""
     times = frame_times(rate)
     sequence = list(islice(shown(faces), int(DURATION / interval)))
     place = [min(int((time + 1e-6) / interval), len(sequence) - 1) for time in times]
@@ -170,10 +168,9 @@ def test_changes_of_expression_are_found_in_time(
     assert share >= (0.9 if interval >= 1 else 0.5), f"{len(found)} of {len(errors)} changes"
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_face_that_does_not_change_keeps_its_label(faces: Faces, place: int, tmp_path: Path) -> None:
-    for label, frames in faces.items():
-        write_video(tmp_path / "clip.mp4", islice(cycle([frames[place]]), int(DURATION * 25)))
+def test_face_that_does_not_change_keeps_its_label(faces: Faces, tmp_path: Path) -> None:
+    for label, (frame, *_) in islice(faces.items(), 4):
+        write_video(tmp_path / "clip.mp4", islice(cycle([frame]), int(DURATION * 25)))
         rows = analyze(tmp_path / "clip.mp4").rows
         assert len(rows) == DURATION * 25
         assert len(label_changes(rows)) <= 1

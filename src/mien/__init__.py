@@ -1,20 +1,20 @@
 """Who shows which of eight expressions, when: seen in the face and heard in the voice.
 
-    >>> import mien
-    >>> timeline = mien.analyze("examples/demo.mp4")
-    >>> for segment in timeline.segments:
-    ...     who_what_when = segment.track_id, segment.label, segment.span
+>>> import mien
+>>> timeline = mien.analyze("examples/demo.mp4")
+>>> for segment in timeline.segments:
+...     who_what_when = segment.track_id, segment.label, segment.span
 
-    >>> looked_at = mien.ReadingSettings(voice=False, sample_hz=5)
-    >>> row = next(mien.stream("examples/demo.mp4", looked_at, mien.TimelineSettings(smooth=0.2)))
-    >>> row.label in mien.EXPRESSIONS, row.source
-    (True, 'face')
+>>> looked_at = mien.ReadingSettings(voice=False, sample_hz=5)
+>>> row = next(mien.stream("examples/demo.mp4", looked_at, mien.TimelineSettings(smooth=0.2)))
+>>> row.label in mien.EXPRESSIONS, row.source
+(True, 'face')
 
-    >>> try:
-    ...     mien.analyze("nowhere.mp4")
-    ... except mien.MienError as error:
-    ...     print(error)
-    'nowhere.mp4' does not exist; give the path of one video, sound or picture file on this machine
+>>> try:
+...     mien.analyze("nowhere.mp4")
+... except mien.MienError as error:
+...     print(error)
+'nowhere.mp4' does not exist; give the path of one video, sound or picture file on this machine
 """
 
 from importlib import import_module

@@ -1,1 +1,1 @@
-"""Corpora: a folder becomes labelled stills or utterances, by expression name. Needs the extra [train]."""
+"""Corpora: a folder becomes labelled stills or utterances, by expression name."""

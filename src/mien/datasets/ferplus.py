@@ -123,7 +123,7 @@ def _read_table(path: Path) -> dict[str, list[Any]]:
     try:
         import polars as pl
     except ImportError:
-        raise MissingExtraError("reading FER+", "train") from None
+        raise MissingExtraError("reading FER+", "table") from None
     if not path.is_file():
         raise DatasetError(f"{path.name} is not in {path.parent}; give the folder that holds it")
     try:
