@@ -2,9 +2,9 @@
 
     python benchmarks/framing.py CLIPS
 
-CLIPS holds `happy_256px_no_sound.mp4`, `sad_256px.mp4` and a RAVDESS clip that acts Neutral. For each template
-(the measured one, and the same drawn tighter or wider about its centre) the share of sampled faces that get the
-acted expression, its mean probability, and the share that is read as Neutral.
+CLIPS holds `happy_256px_no_sound.mp4`, `sad_256px.mp4` and a RAVDESS clip that acts Neutral. For each
+template (the measured one, and the same drawn tighter or wider about its centre) the share of sampled faces
+that get the acted expression, its mean probability, and the share that is read as Neutral.
 """
 
 import sys
@@ -20,7 +20,11 @@ from mien.media import read_frames
 from mien.predictor import FacePredictor, load_model
 
 ACTED = {"happy_256px_no_sound.mp4": "Happiness", "sad_256px.mp4": "Sadness"}
-SCALES = {"tighter (face 1.2 times as large)": 1.2, "as measured on FER+": 1.0, "wider (face 0.83 times)": 1 / 1.2}
+SCALES = {
+    "tighter (face 1.2 times as large)": 1.2,
+    "as measured on FER+": 1.0,
+    "wider (face 0.83 times)": 1 / 1.2,
+}
 
 
 def scaled(template: Template, scale: float) -> Template:
@@ -41,10 +45,14 @@ def read_faces(path: Path, template: Template, predict: FacePredictor) -> Iterat
 def main(folder: Path) -> None:
     """Prints the table."""
     predict = FacePredictor(load_model())
-    assert predict.spec.crop_px and predict.spec.landmarks
+    assert predict.spec.crop_px is not None
+    assert predict.spec.landmarks is not None
     template = Template(predict.spec.crop_px, predict.spec.landmarks)
     acted = ACTED | {path.name: "Neutral" for path in folder.glob("ravdess_01-01-01-*.mp4")}
-    print("| framing | clip | acted | right | its mean probability | read as Neutral |\n|---|---|---|---|---|---|")
+    print(
+        "| framing | clip | acted | right | its mean probability | read as Neutral |\n"
+        "|---|---|---|---|---|---|"
+    )
     for name, scale in SCALES.items():
         for clip, expression in acted.items():
             probs = np.stack(list(read_faces(folder / clip, scaled(template, scale), predict)))

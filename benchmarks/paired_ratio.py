@@ -42,7 +42,8 @@ def main(data: Path, model: str = "mien-s") -> None:
     voice, face = (np.array(each) for each in zip(*pairs, strict=True))
     labels = [voices.labels[i] for i in voice]
     voice_probs, face_probs = voices.probs[voice], faces.probs[face]
-    print(f"{len(labels)} pairs; macro-F1 of voice {macro(labels, voice_probs):.3f}, face {macro(labels, face_probs):.3f}")
+    alone = f"voice {macro(labels, voice_probs):.3f}, face {macro(labels, face_probs):.3f}"
+    print(f"{len(labels)} pairs; macro-F1 of {alone}")
     for m, n in RATIOS:
         fused = proportion(voice_probs, face_probs, voice_weight=m, face_weight=n)
         print(f"  {m}:{n} {macro(labels, fused):.3f}")

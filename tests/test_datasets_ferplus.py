@@ -213,7 +213,7 @@ def test_files_of_another_form(tmp_path: Path) -> None:
 
 def test_without_polars_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(MissingExtraError, match=r"mien\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"mien\[table\]"):
         read_ferplus(tmp_path)
 
 

@@ -69,11 +69,11 @@ def train_face() -> TrainConfig:
     """The face net of the default model: RHCNN with residual GCSA on 48 px grey crops."""
     return TrainConfig(
         modality="face",
-        network=FaceNetConfig(input_px=64, attention=_residual_gcsa()),
+        network=FaceNetConfig(input_px=80, attention=_residual_gcsa()),
         augmentation=FaceAugmentation(),
-        epochs=18,
+        epochs=40,
         batch_size=64,
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         balance=0.3,
         precision="bfloat16",
     )
@@ -85,7 +85,7 @@ def train_speech() -> TrainConfig:
         modality="speech",
         network=SpeechNetConfig(attention=_residual_gcsa()),
         augmentation=SpeechAugmentation(),
-        epochs=40,
+        epochs=80,
         batch_size=32,
         learning_rate=1e-3,
         label_smoothing=0.1,

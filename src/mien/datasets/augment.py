@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 class FaceAugmentation:
     """How far grey face crops are varied."""
 
-    scale: float = 0.25
+    scale: float = 0.2
     """Largest relative change of size, both ways."""
-    rotation: float = 18.0
+    rotation: float = 15.0
     """Largest turn, degrees."""
-    shift: float = 0.1
+    shift: float = 0.08
     """Largest shift, sides of the crop."""
-    blur: float = 0.5
+    blur: float = 0.2
     """Chance of being brought down to 20-48 px and up again."""
-    contrast: float = 0.3
+    contrast: float = 0.2
     """Largest change of the exponent of brightness."""
-    noise: float = 0.03
+    noise: float = 0.02
     """Largest deviation of added noise, share of the range of brightness."""
-    erase: float = 0.3
+    erase: float = 0.1
     """Chance of an erased rectangle, up to a quarter of the area."""
 
 

@@ -1,0 +1,43 @@
+"""The tree of exceptions is the one that its docstring draws."""
+
+import re
+
+import pytest
+
+from mien import errors
+from mien.errors import InputError, MediaError, MienError, MissingExtraError
+
+
+def drawn_tree() -> dict[str, str]:
+    """Each exception of the drawing with the one it hangs from."""
+    above: dict[int, str] = {}
+    parents = {}
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"([ │├└─]*)(\w+Error)\b", line):
+            depth = len(found[1])
+            above[depth] = found[2]
+            shallower = [each for each in above if each < depth]
+            parents[found[2]] = above[max(shallower)] if shallower else "Exception"
+    return parents
+
+
+def test_the_drawing_is_the_tree() -> None:
+    defined = {
+        name: each.__bases__[0].__name__
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, Exception)
+    }
+    assert drawn_tree() == defined
+
+
+def test_media_errors_are_input_errors() -> None:
+    with pytest.raises(InputError):
+        raise MediaError("x")
+
+
+def test_a_missing_extra_names_the_command() -> None:
+    error = MissingExtraError("reading FER+", "table")
+    assert isinstance(error, MienError)
+    assert error.extra == "table"
+    assert "pip install 'mien[table]'" in str(error)
+    assert "reading FER+" in str(error)
