@@ -235,9 +235,12 @@ def test_odd_file_gives_a_complete_result(run: Run, name: str, tmp_path: Path) -
 
 def test_film_that_breaks_off_is_told_as_far_as_it_goes(run: Run, tmp_path: Path) -> None:
     write_cut(tmp_path / "cut.mp4", share=0.5, faststart=True)
-    run("analyze", tmp_path / "cut.mp4", "--out", tmp_path / "out")
+    told = run("analyze", tmp_path / "cut.mp4", "--out", tmp_path / "out")[1]
     provenance = json.loads((tmp_path / "out" / "timeline.json").read_text())["provenance"]
     assert 0 < provenance["frames"] < 100 == round(provenance["duration_s"] * provenance["fps"], -1)
+    lacking = provenance["duration_s"] - provenance["frames"] / provenance["fps"]
+    assert provenance["missing_s"] == pytest.approx(lacking, abs=0.1)
+    assert f"cut short or damaged: {provenance['missing_s']:.2f} s" in told
 
 
 @pytest.mark.parametrize(

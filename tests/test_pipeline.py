@@ -198,6 +198,7 @@ def test_provenance_is_complete(clip: Path) -> None:
         "height_px": 270,
         "fps": 25.0,
         "frames": 125,
+        "missing_s": 0.0,
         "has_video": True,
         "has_sound": True,
     }

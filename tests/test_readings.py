@@ -187,6 +187,7 @@ def test_frames_are_read_as_they_are_asked_for(monkeypatch) -> None:
         height=64,
         fps=25,
         duration=0,
+        picture_end=0,
     )
     for k, reading in enumerate(islice(read_file(media, load_model(), ReadingSettings()), 500)):
         assert reading.frame == k

@@ -137,6 +137,10 @@ def write_report(
             persons = report.persons
     if analysis.n_frames:
         typer.echo(f"{path.name}: {analysis.n_frames} frames; report in {folder}")
+        if analysis.missing:
+            typer.echo(
+                f"  cut short or damaged: {analysis.missing:.2f} s of picture are announced and not there"
+            )
     else:
         typer.echo(f"{path.name}: sound only; report in {folder}")
     for person in persons:

@@ -74,6 +74,8 @@ class MediaInfo:
     """Average frames per second; 0 without video, for a still, and where unknown."""
     duration: float
     """Seconds on the common clock, as the file's headers have it; 0 for a still and where unknown."""
+    picture_end: float
+    """When the picture ends by the headers, like `duration`; a file cut short has frames for less."""
 
 
 class Frame:
@@ -124,6 +126,7 @@ def probe(path: str | Path) -> MediaInfo:
             if _quarter_turns(first[1]) % 2:
                 width, height = height, width
             fps = 0.0 if source.is_still else _fps(picture)
+        length = 0.0 if source.is_still else (source.container.duration or 0) / av.time_base
         return MediaInfo(
             path=source.path,
             has_video=picture is not None,
@@ -132,7 +135,8 @@ def probe(path: str | Path) -> MediaInfo:
             width=width,
             height=height,
             fps=fps,
-            duration=_duration(source),
+            duration=_end(source, source.picture, source.sound) or length,
+            picture_end=_end(source, source.picture),
         )
 
 
@@ -362,17 +366,14 @@ def _decode(
             yield (None if block.pts is None else float(block.pts * time_base - source.start)), block
 
 
-def _duration(source: _Source) -> float:
-    """Seconds from the start of the common clock to the end of the longer stream, by the headers."""
-    if source.is_still:
-        return 0.0
-    streams: list[Stream | None] = [source.picture, source.sound]
+def _end(source: _Source, *streams: Stream | None) -> float:
+    """When the longest of some streams ends by the headers, seconds on the common clock; 0 if unknown."""
     ends = [
         (Fraction(stream.start_time or 0) + stream.duration) * (stream.time_base or 0) - source.start
         for stream in streams
         if stream is not None and stream.duration is not None
     ]
-    return float(max(ends, default=Fraction(source.container.duration or 0, av.time_base)))
+    return 0.0 if source.is_still else float(max(ends, default=0))
 
 
 def _fps(stream: VideoStream) -> float:

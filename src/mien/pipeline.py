@@ -22,6 +22,10 @@ Hook = Callable[[str, float, float], None]
 """Called with what is being done, the seconds done, and the seconds there are (0 where unknown)."""
 
 
+SHORTEST_LACK = 0.5
+"""Seconds between the last frame and the announced end of the picture that are nobody's fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """All rows of a file, its segments, and where they come from.
@@ -62,16 +66,23 @@ class Analysis:
         self.timeline = timeline or default_timeline(self.reading.model)
         self.media = probe(self.path)
         self.n_frames = 0
+        self.last_time = 0.0
         self.hook = hook
 
     def rows(self) -> Iterator[Row]:
         """Rows as they become final, frame by frame."""
         for row in rows(read_file(self.media, self.model, self.reading), self.timeline):
             if row.frame is not None:
-                self.n_frames = row.frame + 1
+                self.n_frames, self.last_time = row.frame + 1, row.time
             if self.hook:
                 self.hook("analyzing", row.time, self.media.duration)
             yield row
+
+    @property
+    def missing(self) -> float:
+        """Seconds of picture that the file announces and does not have: it is cut short or damaged."""
+        lacking = self.media.picture_end - self.last_time
+        return round(lacking, 3) if lacking > SHORTEST_LACK else 0.0
 
     def provenance(self) -> dict[str, Any]:
         """What the rows come from: versions, checksums, settings, and the input's own figures."""
@@ -92,6 +103,7 @@ class Analysis:
             "height_px": self.media.height,
             "fps": round(self.media.fps, 6),
             "frames": self.n_frames,
+            "missing_s": self.missing,
             "has_video": self.media.has_video,
             "has_sound": self.media.has_sound,
         }
