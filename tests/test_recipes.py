@@ -87,7 +87,7 @@ def test_switches_and_tuples() -> None:
         ("zzz=3", "no setting 'zzz' in TrainConfig; it has modality, network,"),
         ("epochs.more=3", "no setting 'more' in int; it has no settings below it"),
         ("=3", "no setting ''"),
-        ("epochs=many", "'many' is not a int, as 18 is"),
+        ("epochs=many", "'many' is not a int, as 40 is"),
         ("epochs=3.5", "3.5 is not a int"),
         ("epochs=true", "True is not a int"),
         ("learning_rate=true", "True is not a float"),

@@ -154,7 +154,7 @@ def learning_rate(config: TrainConfig, step: int, n_steps: int) -> float:
     """A linear rise over the first `warmup` share of steps, then a cosine to 0."""
     n_rise = max(1, round(config.warmup * n_steps))
     if step < n_rise:
-        return config.learning_rate * (step + 1) / n_rise
+        return config.learning_rate * ((step + 1) / n_rise)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, n_steps - n_rise)))
 
 
