@@ -149,7 +149,11 @@ def test_train_rows_that_repeat_a_val_row_are_dropped(tmp_path: Path) -> None:
     ]
     stills = read_ferplus(write(tmp_path, rows))
     assert stills.names == ("fer100", "fer104", "fer105")
-    assert stills.dropped == {"most votes unknown or no face": 1, "train row repeats a val row": 2}
+    assert stills.dropped == {
+        "most votes unknown or no face": 1,
+        "train row repeats a val row": 2,
+        "train row repeats a choose row": 0,
+    }
 
 
 def repeated(folder: Path) -> Path:
@@ -171,6 +175,25 @@ def test_a_tenth_of_train_is_held_out_and_repeats_stay_together(tmp_path: Path) 
     assert set(splits[0]) == {"train", "choose"}
     assert 0.1 * 120 <= (splits == "choose").sum() <= 0.1 * 120 + 2
     assert (stills.splits[120:] == "val").all()
+
+
+def fading(n: int) -> list[Image]:
+    """A picture that turns into another one, in steps so small that neighbours are repeats."""
+    first, last = blobs(7).astype(np.float64), blobs(8).astype(np.float64)
+    return [np.asarray(first + (last - first) * k / (n - 1), np.uint8) for k in range(n)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_train_row_is_near_a_choose_row_even_in_a_chain_of_likeness(seed: int, tmp_path: Path) -> None:
+    chain = fading(60)
+    rows = [(image, votes(fear=10), "train") for image in (*chain, *(blobs(20 + k) for k in range(20)))]
+    stills = read_ferplus(write(tmp_path, rows), seed=seed)
+    hashes = perceptual_hashes(stills.images)
+    train, choose = hashes[stills.splits == "train"], hashes[stills.splits == "choose"]
+    assert len(train)
+    assert len(choose) >= 8
+    assert np.bitwise_count(train[:, None] ^ choose).min() > NEAR_BITS
+    assert len(stills.names) + stills.dropped["train row repeats a choose row"] == 80
 
 
 def test_the_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:

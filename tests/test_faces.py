@@ -32,16 +32,15 @@ PHOTO = astronaut()
 POINTS = np.array([[205, 101], [248, 103], [224, 129], [202, 138], [244, 141]], np.float64)
 
 
-class SpyFrame:
+class SpyFrame(Frame):
     """A frame that notes whether its picture was asked for."""
 
-    def __init__(self, index: int, time: float, picture: np.ndarray) -> None:
-        self.index, self.time, self._picture, self.was_looked_at = index, time, picture, False
+    was_looked_at = False
 
     @property
     def image(self) -> np.ndarray:
         self.was_looked_at = True
-        return self._picture
+        return super().image
 
 
 class SpotDetector:

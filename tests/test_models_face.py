@@ -1,5 +1,7 @@
 """RHCNN: its size, the shapes on its way, and what a face's features may depend on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -87,6 +89,22 @@ def test_neither_light_nor_contrast_decides(network: FaceNet) -> None:
         features = network.encode(crops)
         torch.testing.assert_close(network.encode(0.5 * crops + 60), features, atol=1e-3, rtol=1e-3)
         assert not torch.allclose(network.encode(crops.flip(2)), features, atol=1e-3, rtol=1e-3)
+
+
+def test_mirrored_features_are_the_mean_of_both_sides_and_only_outside_training(network: FaceNet) -> None:
+    both = FaceNet(replace(face_config("gcsa"), mirrored=True), 8).eval()
+    both.load_state_dict(network.state_dict())
+    crops = torch.rand(3, 1, 32, 32)
+    with torch.no_grad():
+        wanted = (network.encode(crops) + network.encode(crops.flip(-1))) / 2
+        torch.testing.assert_close(both.encode(crops), wanted)
+        torch.testing.assert_close(both(crops), both(crops.flip(-1)))
+        for each in (network, both):
+            for module in each.encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.track_running_stats = False
+        torch.testing.assert_close(both.train().encode(crops), network.train().encode(crops))
+    network.eval()
 
 
 def test_a_crop_of_one_grey_is_no_accident(network: FaceNet) -> None:

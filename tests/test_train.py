@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -319,6 +320,43 @@ def test_32_faces_are_learnt_by_heart(data: Path) -> None:
     assert loss < losses[0], "less than on average under way"
     assert loss < entropy + 0.25
     assert loss < 1.0 < math.log(8)
+
+
+def test_epoch_of_the_lowest_loss_is_kept(
+    config: TrainConfig, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    kept: list[int] = []
+    losses = iter([1.5, 0.5, 0.9])
+    scores = training.held_out_scores
+    monkeypatch.setattr(
+        training, "held_out_scores", lambda *args: scores(*args) | {"choose_loss": next(losses)}
+    )
+    save = training.save_network
+
+    def save_and_note(network, spec, path: Path) -> None:
+        if path.name == "best.safetensors":
+            kept.append(len(kept))
+        save(network, spec, path)
+
+    monkeypatch.setattr(training, "save_network", save_and_note)
+    train(config, data, tmp_path, no_hook)
+    assert kept == [0, 1], "the first two epochs, each better than all before"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_steps_learn_what_plain_ones_do(data: Path) -> None:
+    losses = {}
+    for compiled in (False, True):
+        config = override(CONFIGS["face"], ["precision=float32", f"compiled={str(compiled).lower()}"])
+        batches, told = training.read_batches(config, data, no_hook)
+        state = training.start_or_resume(config, describe(config, told), batches, data)
+        for state.step in range(3):
+            training.take_step(state, batches, config, 3)
+        losses[compiled] = state.history[0]["train_loss"]
+        assert (state.forward is state.network) == (not compiled)
+    assert losses[True] == pytest.approx(losses[False], rel=1e-3)
 
 
 def test_description_builds_the_network(config: TrainConfig) -> None:

@@ -48,6 +48,8 @@ class TrainConfig:
     balance: float = 0.0
     """Power of 1 / frequency by which rare expressions are drawn more often; 0 draws as they come."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
+    """Steps run through `torch.compile`: faster after a minute, other roundings; needs a C++ compiler."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,7 +71,7 @@ def train_face() -> TrainConfig:
     """The face net of the default model: RHCNN with residual GCSA on 48 px grey crops."""
     return TrainConfig(
         modality="face",
-        network=FaceNetConfig(input_px=80, attention=_residual_gcsa()),
+        network=FaceNetConfig(input_px=80, attention=_residual_gcsa(), mirrored=True),
         augmentation=FaceAugmentation(),
         epochs=40,
         batch_size=64,

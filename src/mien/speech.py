@@ -82,7 +82,7 @@ def log_mel(waveform: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "64
     return np.concatenate([np.zeros((N_MELS, 0), np.float32), *columns], axis=1)
 
 
-def hear(chunks: Iterable[Float32[np.ndarray, "samples"]]) -> Iterator[SoundColumns]:
+def hear(chunks: Iterable[Float32[np.ndarray, "_"]]) -> Iterator[SoundColumns]:
     """What is heard in a stream of 16 kHz mono sound, a second at a time, in order and without gaps.
 
     The columns are those of `log_mel` on all chunks together, to the bit. Reads at most two seconds ahead of
@@ -179,7 +179,7 @@ def _per_column(speech: Iterable[bool]) -> Iterator[bool]:
             centre += HOP_SAMPLES
 
 
-def _pieces(chunks: Iterable[Float32[np.ndarray, "samples"]]) -> Iterator[Float32[np.ndarray, "samples"]]:
+def _pieces(chunks: Iterable[Float32[np.ndarray, "_"]]) -> Iterator[Float32[np.ndarray, "_"]]:
     """The sound, zeros around it, in stretches that do not depend on how it was cut.
 
     Each carries one second (the last one less) and 176 samples of what comes before and after it.

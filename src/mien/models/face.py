@@ -29,6 +29,8 @@ class FaceNetConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
     """Before the linear layer of the head (§6.1)."""
+    mirrored: bool = False
+    """Outside training, features are the mean of those of the crop and of its mirror image."""
 
 
 class RHB(nn.Module):
@@ -87,7 +89,7 @@ class FaceNet(nn.Module):
 
     def __init__(self, config: FaceNetConfig, n_expressions: int) -> None:
         super().__init__()
-        self.input_px = config.input_px
+        self.input_px, self.mirrored = config.input_px, config.mirrored
         self.encoder = RHCNN(config)
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(N_FEATURES, n_expressions))
 
@@ -102,5 +104,8 @@ class FaceNet(nn.Module):
             crops = nn.functional.interpolate(crops, size, mode="bilinear", align_corners=False)
         centred = crops - crops.mean((1, 2, 3), keepdim=True)
         deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-        features: Tensor = self.encoder((centred / (deviation + 1e-3)).expand(-1, 3, -1, -1))
+        seen = (centred / (deviation + 1e-3)).expand(-1, 3, -1, -1)
+        features: Tensor = self.encoder(seen)
+        if self.mirrored and not self.training:
+            features = (features + self.encoder(seen.flip(-1))) / 2
         return features
