@@ -26,4 +26,6 @@ def reading(
     time: float, faces: tuple | None = (), voice: np.ndarray | str | None = None, silent: bool = False
 ):
     voice = probs_of(voice) if isinstance(voice, str) else voice
-    return Reading(frame=round(time * 1000), time=time, faces=faces, voice=voice, silent=silent)
+    return Reading(
+        frame=round(time * 1000), time=time, faces=faces, speech=voice is not None, voice=voice, silent=silent
+    )

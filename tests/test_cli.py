@@ -438,3 +438,12 @@ def test_root_names_can_be_imported_and_are_shown_in_an_example() -> None:
     scope: dict[str, object] = {}
     exec("from mien import *", scope)
     assert set(mien.__all__) <= set(scope)
+
+
+def test_names_of_dots_stay_inside_the_folder() -> None:
+    files = [Path("in/...mp4"), Path("in/..mp4"), Path("in/.hidden.mp4")]
+    assert [folder for _, folder in cli.name_reports(files, Path("out"))] == [
+        Path("out/_"),
+        Path("out/_-2"),
+        Path("out/.hidden"),
+    ]

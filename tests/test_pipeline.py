@@ -1,7 +1,7 @@
 """The main flow on small clips: a row for every frame and person, and where the rows come from."""
 
 import shutil
-from dataclasses import fields
+from dataclasses import asdict, fields
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import islice
@@ -13,7 +13,7 @@ import pytest
 from media_files import tone, write_sound, write_still, write_video
 from mien import readings
 from mien.errors import CheckpointError, InputError, MediaError
-from mien.pipeline import Analysis, analyze, default_timeline, stream
+from mien.pipeline import Analysis, analyze, fill_weights, stream
 from mien.predictor import FACE_FILES, SPEECH_FILES, load_model
 from mien.readings import ReadingSettings
 from mien.timeline import Row, TimelineSettings
@@ -190,7 +190,7 @@ def test_provenance_is_complete(clip: Path) -> None:
         "model": "mien-s",
         "weights_sha256": {name: info.sha256[name] for name in (*FACE_FILES, *SPEECH_FILES)},
         "reading": {"model": "mien-s", "voice": True, "sample_hz": 5, "n_threads": 2},
-        "timeline": {field.name: getattr(settings, field.name) for field in fields(TimelineSettings)},
+        "timeline": asdict(settings) | {"voice_weight": info.voice_weight, "face_weight": info.face_weight},
         "file": "one.mp4",
         "file_sha256": sha256(clip.read_bytes()).hexdigest(),
         "duration_s": pytest.approx(5.0, abs=0.1),
@@ -217,8 +217,10 @@ def test_defaults_are_the_models_own_weights(tmp_path: Path) -> None:
     told = manifest.read_text()
     weight = load_model().voice_weight
     manifest.write_text(told.replace(f'"voice_weight": {weight}', '"voice_weight": 4.5'))
-    assert default_timeline(str(tmp_path / "mine")).voice_weight == 4.5
-    assert default_timeline("mien-s").voice_weight == weight
+    mine = load_model(str(tmp_path / "mine"))
+    assert fill_weights(TimelineSettings(smooth=0), mine).voice_weight == 4.5
+    assert fill_weights(TimelineSettings(), load_model()).voice_weight == weight
+    assert fill_weights(TimelineSettings(voice_weight=0), mine).voice_weight == 0
 
 
 def test_looking_needs_no_speech_files(clip: Path, tmp_path: Path) -> None:
@@ -271,3 +273,29 @@ def test_rows_leave_within_a_second_of_their_frame(clip: Path, monkeypatch) -> N
     for row in rows:
         assert row.frame is not None
         assert n_read - row.frame <= (0.5 + 0.25) * 25 + 3
+
+
+@pytest.mark.parametrize("speaker", [3, 99])
+def test_speaker_who_is_never_seen_is_told_at_the_end(clip: Path, speaker: int) -> None:
+    found = stream(clip, timeline=TimelineSettings(speaker=speaker))
+    with pytest.raises(InputError, match=rf"person {speaker} is named .* never seen; seen: 1, 2$"):
+        list(found)
+
+
+def test_speech_is_flagged_alike_whether_the_voice_is_read_or_not(clip: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch, 0.0, 3.0)
+
+    def spoken(voice: bool) -> list[bool]:
+        return ["no_speech" in row.flags for row in stream(clip, ReadingSettings(voice=voice))]
+
+    assert spoken(True) == spoken(False)
+    assert len(set(spoken(True))) == 2
+    assert all(row.voice_probs is None for row in stream(clip, ReadingSettings(voice=False)))
+
+
+def test_rare_looks_lose_nobody(clip: Path) -> None:
+    for reading, timeline in (
+        (ReadingSettings(sample_hz=1), None),
+        (None, TimelineSettings(max_gap=0)),
+    ):
+        assert {row.track_id for row in stream(clip, reading, timeline) if row.time < 1.9} == {1}

@@ -237,7 +237,7 @@ def noisy_face(
             logits[EXPRESSIONS.index(CYCLE[int(time / period + 1e-9) % len(CYCLE)])] += 2.5
             probs = (np.exp(logits) / np.exp(logits).sum()).astype(np.float32)
             faces = (FaceReading(track_id=1, box=BOX, confidence=0.9, probs=probs),)
-        found.append(Reading(frame=frame, time=time, faces=faces, voice=None, silent=True))
+        found.append(Reading(frame=frame, time=time, faces=faces, speech=False, voice=None, silent=True))
     return found
 
 

@@ -60,14 +60,22 @@ def test_after_the_last_look_its_values_hold_until_the_next_look():
     assert "no_face" in gone.flags
 
 
+@pytest.mark.parametrize("max_gap", [0.0, 0.5])
 @pytest.mark.parametrize("seen_again", [True, False])
-def test_values_hold_no_longer_than_max_gap(seen_again):
+def test_frames_between_two_looks_are_no_gap_however_rare_looks_are(seen_again, max_gap):
     given = [reading(0.0, (person(1),))] + [reading(n / 10, None) for n in range(1, 20)]
     given += [reading(2.0, (person(1),))] * seen_again
-    found = list(rows(given, AS_READ))
-    assert [row.time for row in found if row.track_id == 1] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5] + [
-        2.0
-    ] * seen_again
+    found = list(rows(given, TimelineSettings(smooth=0, max_gap=max_gap)))
+    assert [row.track_id for row in found] == [1] * len(given)
+    assert all("interpolated" in row.flags for row in found[1:20])
+
+
+def test_gap_is_where_looks_were_in_vain():
+    looks = {0.0: (person(1),), 0.4: (), 0.8: (person(1),)}
+    given = [reading(n / 10, looks.get(n / 10)) for n in range(9)]
+    assert [row.track_id for row in rows(given, TimelineSettings(smooth=0, max_gap=0.8))] == [1] * 9
+    found = rows(given, TimelineSettings(smooth=0, max_gap=0.5))
+    assert [row.track_id for row in found] == [1, 1, 1, 1, None, None, None, None, 1]
 
 
 def test_nobody_is_in_view_before_the_first_look():
@@ -229,7 +237,7 @@ def test_who_is_fused_with_the_voice(faces, voice, options, expected):
 
 
 def test_a_tick_of_a_sound_only_file_is_a_row_without_frame_and_face():
-    tick = Reading(frame=None, time=0.02, faces=(), voice=VOICE, silent=False)
+    tick = Reading(frame=None, time=0.02, faces=(), speech=True, voice=VOICE, silent=False)
     (row,) = rows([tick], TimelineSettings())
     assert (row.frame, row.time, row.source, row.flags) == (None, 0.02, "voice", {"no_face"})
 

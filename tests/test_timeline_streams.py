@@ -44,7 +44,9 @@ def any_readings(draw) -> list[Reading]:
         boxes = {key: rng.uniform(0, 99, 4).astype(np.float32) for key in (1, 2, 7)}
         faces = None if looked is None else tuple(person(k, drawn[k], boxes[k]) for k in looked)
         voice = drawn["voice"] if voiced else None
-        found.append(Reading(frame=frame, time=time, faces=faces, voice=voice, silent=silent))
+        found.append(
+            Reading(frame=frame, time=time, faces=faces, speech=voice is not None, voice=voice, silent=silent)
+        )
     return found
 
 
@@ -60,10 +62,11 @@ def in_view_by_definition(given: list[Reading], max_gap: float) -> list[dict[int
             if not before:
                 continue
             (k0, face0), t0 = before[0], given[before[0][0]].time
-            if after and given[after[0][0]].time - t0 <= max_gap + 1e-6:
+            missed = after and any(r.faces is not None for r in given[k0 + 1 : after[0][0]])
+            if after and (not missed or given[after[0][0]].time - t0 <= max_gap + 1e-6):
                 share = (here.time - t0) / (given[after[0][0]].time - t0)
                 view[track] = (1 - share) * face0.probs + share * after[0][1].probs
-            elif all(r.faces is None for r in given[k0 + 1 : n + 1]) and here.time - t0 <= max_gap + 1e-6:
+            elif all(r.faces is None for r in given[k0 + 1 : n + 1]):
                 view[track] = face0.probs
         views.append(view)
     return views
@@ -159,7 +162,12 @@ def test_rows_come_in_time_and_the_same_however_readings_arrive(given, options, 
 
     found, stream = [], rows(arriving(), options)
     longest_step = max((b.time - a.time for a, b in pairwise(given)), default=0)
-    lag = options.max_gap + options.smooth / 2 + 2 * longest_step + 1e-5
+    looks = [one.time for one in given if one.faces is not None]
+    unlooked = max(
+        (b - a for a, b in pairwise(sorted([*looks, *(one.time for one in given[:1] + given[-1:])]))),
+        default=0,
+    )
+    lag = options.max_gap + options.smooth / 2 + unlooked + 2 * longest_step + 1e-5
     while chunk := list(islice(stream, random.randint(1, 5))):
         found += chunk
         assert pulled[-1].time - chunk[-1].time <= lag

@@ -5,6 +5,8 @@ Heavy libraries are imported inside the verbs, so that `mien --help` answers at 
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from itertools import count
 from pathlib import Path
@@ -56,7 +58,8 @@ def analyze(
     model: Model = "mien-s",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
     speaker: Annotated[
-        int | None, typer.Option(help="Track whose voice is heard, where several are seen.")
+        int | None,
+        typer.Option(help="track_id of the person who speaks; default: fused while one person is in view."),
     ] = None,
     smooth: Annotated[float, typer.Option(help="Width of the mean over probabilities, seconds.")] = 0.5,
     max_gap: Annotated[
@@ -65,18 +68,16 @@ def analyze(
     sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
 ) -> None:
     """Write the expression timeline of each input: a table, segments, and a chart."""
-    from dataclasses import replace
-
-    from mien.pipeline import default_timeline
     from mien.readings import ReadingSettings
+    from mien.timeline import TimelineSettings
 
     reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
-    timeline = replace(default_timeline(model), smooth=smooth, max_gap=max_gap, speaker=speaker)
+    timeline = TimelineSettings(smooth=smooth, max_gap=max_gap, speaker=speaker)
     failures = 0
     for path, folder in name_reports(paths, out):
         try:
             write_report(path, folder, tuple(name.strip() for name in formats.split(",")), reading, timeline)
-        except MienError as error:
+        except (MienError, OSError) as error:
             failures += 1
             tell_error(error)
     if failures:
@@ -97,7 +98,8 @@ def name_reports(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
     named: list[tuple[Path, Path]] = []
     taken: set[str] = set()
     for file in (file for path in paths for file in (media_in(path) if path.is_dir() else [path])):
-        names = (file.stem if n == 1 else f"{file.stem}-{n}" for n in count(1))
+        stem = file.stem if file.stem.strip(".") else "_"  # a folder ".." would be another one's
+        names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         name = next(name for name in names if name.casefold() not in taken)
         taken.add(name.casefold())
         named.append((file, out / name))
@@ -279,8 +281,19 @@ def tell_error(error: BaseException | str) -> None:
     typer.echo("mien: " + " ".join(str(error).split()), err=True)
 
 
+def stop(number: int, _: object) -> None:
+    """Ends the program with the exit code that shells give for a signal."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Runs the command line; whatever goes wrong with what was given is one line and exit code 2."""
+    for name in ("SIGTERM", "SIGHUP"):  # unwind as on Ctrl-C, so that nothing half-written stays behind
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+    for stream in (sys.stdout, sys.stderr):  # a terminal or file that lacks a sign gets "?" for it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except MienError as error:

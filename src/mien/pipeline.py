@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mien.errors import InputError
 from mien.media import probe
-from mien.predictor import FACE_FILES, SPEECH_FILES, load_model
+from mien.predictor import FACE_FILES, SPEECH_FILES, ModelInfo, load_model
 from mien.readings import ReadingSettings, read_file
 from mien.segments import segments
 from mien.timeline import Row, Segment, TimelineSettings, rows
@@ -45,7 +46,7 @@ class Analysis:
     Args:
         path: A video, a sound file or a picture.
         reading: How the file is read.
-        timeline: How readings become rows; None for the defaults with the model's own fusion weights.
+        timeline: How readings become rows; fusion weights that it leaves open are the model's own.
         hook: Told how far the analysis is.
 
     Raises:
@@ -63,20 +64,33 @@ class Analysis:
         self.path = Path(path)
         self.reading = reading or ReadingSettings()
         self.model = load_model(self.reading.model)
-        self.timeline = timeline or default_timeline(self.reading.model)
+        self.timeline = fill_weights(timeline or TimelineSettings(), self.model)
         self.media = probe(self.path)
         self.n_frames = 0
         self.last_time = 0.0
         self.hook = hook
 
     def rows(self) -> Iterator[Row]:
-        """Rows as they become final, frame by frame."""
+        """Rows as they become final, frame by frame.
+
+        Raises:
+            InputError: At the end, if the person that the settings name as the speaker was never seen.
+        """
+        seen: set[int] = set()
         for row in rows(read_file(self.media, self.model, self.reading), self.timeline):
+            if row.track_id is not None:
+                seen.add(row.track_id)
             if row.frame is not None:
                 self.n_frames, self.last_time = row.frame + 1, row.time
             if self.hook:
                 self.hook("analyzing", row.time, self.media.duration)
             yield row
+        if self.timeline.speaker not in {None, *seen}:
+            there = ", ".join(map(str, sorted(seen))) or "nobody"
+            raise InputError(
+                f"person {self.timeline.speaker} is named as the speaker of {self.path.name}, "
+                f"but is never seen; seen: {there}"
+            )
 
     @property
     def missing(self) -> float:
@@ -109,10 +123,14 @@ class Analysis:
         }
 
 
-def default_timeline(model: str) -> TimelineSettings:
-    """The default settings with a model's own weights of voice and face."""
-    info = load_model(model)
-    return replace(TimelineSettings(), voice_weight=info.voice_weight, face_weight=info.face_weight)
+def fill_weights(settings: TimelineSettings, model: ModelInfo) -> TimelineSettings:
+    """The settings, with the model's own weights of voice and face where they name none."""
+    m, n = settings.voice_weight, settings.face_weight
+    return replace(
+        settings,
+        voice_weight=model.voice_weight if m is None else m,
+        face_weight=model.face_weight if n is None else n,
+    )
 
 
 def stream(
@@ -121,7 +139,7 @@ def stream(
     timeline: TimelineSettings | None = None,
     hook: Hook | None = None,
 ) -> Iterator[Row]:
-    """Rows of a file's expression timeline as they become final, at constant memory.
+    """Rows of a file's expression timeline as they become final.
 
     >>> rows = stream("examples/demo.mp4")
     >>> first = next(rows)

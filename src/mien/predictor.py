@@ -6,7 +6,6 @@ checked before it is used, and the speech files are opened only when voice is as
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
+from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, InputError
 from mien.spec import KEY, ModelSpec, fits, read_spec
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, UInt8
-    from onnxruntime import InferenceSession
+
+    from mien.engine import InferenceSession
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the models that come with the package, one folder each."""
@@ -52,8 +53,8 @@ class FacePredictor:
     """Probabilities of the eight expressions for face crops."""
 
     def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
-        self._encoder, self.spec = open_session(model, FACE_FILES[0], n_threads)
-        self._head, _ = open_session(model, FACE_FILES[1], n_threads)
+        self._encoder, self.spec = open_part(model, FACE_FILES[0], n_threads)
+        self._head, _ = open_part(model, FACE_FILES[1], n_threads)
 
     def __call__(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 8"]:
         """One row for each RGB crop, aligned by the model's own template."""
@@ -72,8 +73,8 @@ class VoicePredictor:
     """Probabilities of the eight expressions for windows of sound."""
 
     def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
-        self._encoder, self.spec = open_session(model, SPEECH_FILES[0], n_threads)
-        self._head, _ = open_session(model, SPEECH_FILES[1], n_threads)
+        self._encoder, self.spec = open_part(model, SPEECH_FILES[0], n_threads)
+        self._head, _ = open_part(model, SPEECH_FILES[1], n_threads)
 
     def __call__(
         self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
@@ -133,14 +134,12 @@ def read_manifest(folder: Path) -> ModelInfo:
     return ModelInfo(folder=folder, **told)
 
 
-def open_session(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
+def open_part(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
     """A checked file of a model, ready to run, and what it says of itself.
 
     Raises:
         CheckpointError: The file is absent or is not the one that the manifest names.
     """
-    import onnxruntime
-
     path = model.folder / file_name
     if file_name not in model.sha256:
         raise CheckpointError(
@@ -151,15 +150,13 @@ def open_session(model: ModelInfo, file_name: str, n_threads: int) -> tuple[Infe
     if not path.is_file():
         raise CheckpointError(f"model {model.name} lacks {file_name}; export it again, or reinstall mien")
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != model.sha256[file_name]:
-        raise CheckpointError(
-            f"{file_name} of model {model.name} has sha256 {found[:12]}…, its manifest says "
-            f"{str(model.sha256[file_name])[:12]}…; export it again, or reinstall mien"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    refuse_altered(
+        content,
+        model.sha256[file_name],
+        told=f"{file_name} of model {model.name} has",
+        wanted="its manifest says",
+        mend="; export it again, or reinstall mien",
+    )
+    session = open_session(content, n_threads=n_threads)
     metadata = session.get_modelmeta().custom_metadata_map
     return session, read_spec(metadata.get(KEY), file_name)

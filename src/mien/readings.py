@@ -36,7 +36,7 @@ class ReadingSettings:
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or a folder written by `mien export`."""
     voice: bool = True
-    """False: what is said is not read, and the weights of the speech net are never opened."""
+    """False: the voice is not analyzed, and the weights of the speech net are never opened."""
     sample_hz: float = 12.5
     """Frames a second in which faces are looked at."""
     n_threads: int = 2
@@ -74,7 +74,12 @@ def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: 
         heard = voice.at(sampled.time)
         faces = None if sampled.faces is None else tuple(_read_face(face, predict) for face in sampled.faces)
         yield Reading(
-            frame=sampled.index, time=sampled.time, faces=faces, voice=heard.probs, silent=heard.silent
+            frame=sampled.index,
+            time=sampled.time,
+            faces=faces,
+            speech=heard.speech,
+            voice=heard.probs,
+            silent=heard.silent,
         )
 
 
@@ -92,5 +97,7 @@ def _listen(voice: Voice) -> Iterator[Reading]:
     while voice.reaches(tick / SOUND_HZ):
         time = tick / SOUND_HZ
         heard = voice.at(time)
-        yield Reading(frame=None, time=time, faces=(), voice=heard.probs, silent=heard.silent)
+        yield Reading(
+            frame=None, time=time, faces=(), speech=heard.speech, voice=heard.probs, silent=heard.silent
+        )
         tick += 1

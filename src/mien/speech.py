@@ -7,7 +7,6 @@ Runtime; a stretch is known to be speech, or not, at most 0.5 s of sound later.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.errors import CheckpointError
+from mien.engine import open_session, refuse_altered
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32
-    from onnxruntime import InferenceSession
+
+    from mien.engine import InferenceSession
 
 N_FFT = 512
 """Samples under one column, 32 ms; the window is centred in them."""
@@ -38,6 +38,8 @@ SILENCE_DBFS = -70.0
 """A column is silent where the RMS of its 32 ms about their mean is below this (0 dBFS: RMS of 1). Quiet
 speech recorded far below full scale still lies above it."""
 
+SPEECH_FILE = "silero_vad_16k.onnx"
+"""Name of the speech detector's weights, in the folder `weights` of the package."""
 SPEECH_SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
 """Of the detector's weights: `silero_vad_16k_sequence.onnx` of silero-vad 6.2.3."""
 SPEECH_FRAME_SAMPLES = 512
@@ -251,16 +253,11 @@ def _hz(mel: Float[np.ndarray, "corners"]) -> Float[np.ndarray, "corners"]:
 
 
 def _load_detector() -> InferenceSession:
-    import onnxruntime
-
-    weights = (files("mien") / "weights" / "silero_vad_16k.onnx").read_bytes()
-    found = hashlib.sha256(weights).hexdigest()
-    if found != SPEECH_SHA256:
-        raise CheckpointError(
-            f"the speech detector's weights have sha256 {found[:12]}…, expected {SPEECH_SHA256[:12]}…:"
-            " run  pip install --force-reinstall mien"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    weights = (files("mien") / "weights" / SPEECH_FILE).read_bytes()
+    refuse_altered(
+        weights,
+        SPEECH_SHA256,
+        told="the speech detector's weights have",
+        mend=": run  pip install --force-reinstall mien",
+    )
+    return open_session(weights)

@@ -56,10 +56,12 @@ class Reading:
     """Seconds on the file's common clock."""
     faces: tuple[FaceReading, ...] | None
     """None: this frame was not looked at (frames between samples); (): looked at, nobody there."""
+    speech: bool
+    """Somebody speaks here."""
     voice: Float32[np.ndarray, "8"] | None
-    """None: no speech is heard here."""
+    """None where nobody speaks, or where the voice is not read."""
     silent: bool
-    """No sound track, or digital silence, here."""
+    """No sound track, or sound below -70 dB of full scale, here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,10 @@ class TimelineSettings:
     """Width of the centred mean over each person's probabilities, seconds; 0 leaves them as read."""
     max_gap: float = 0.5
     """Longest stretch without a look at a person's face that is interpolated, seconds."""
-    voice_weight: float = 1.0
-    """m of the proportion rule (Eq. 4); multiplies the voice."""
-    face_weight: float = 1.0
-    """n of the proportion rule (Eq. 4); multiplies the face."""
+    voice_weight: float | None = None
+    """m of the proportion rule (Eq. 4), which multiplies the voice; None: the model's own, else 1."""
+    face_weight: float | None = None
+    """n of the proportion rule (Eq. 4), which multiplies the face; None: the model's own, else 1."""
     speaker: int | None = None
     """Track whose voice is heard; None: fused only while exactly one person is in view."""
     low_confidence: float = 0.4
@@ -96,7 +98,15 @@ class TimelineSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a probability, 0 to 1")
         if self.offset > self.onset:
             raise InputError(f"offset is {self.offset}; expected no more than onset, which is {self.onset}")
-        check_weights(self.voice_weight, self.face_weight)
+        if self.speaker is not None and self.speaker < 1:
+            raise InputError(f"speaker is {self.speaker}; expected a track_id, which is 1 or more")
+        check_weights(*self.weights)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Weights m and n of the proportion rule (Eq. 4), of voice and face."""
+        m, n = self.voice_weight, self.face_weight
+        return 1.0 if m is None else m, 1.0 if n is None else n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +142,13 @@ def rows(readings: Iterable[Reading], settings: TimelineSettings) -> Iterator[Ro
     """Final rows in the order of the readings, each as soon as nothing that follows can change it.
 
     A reading gives one row for each person in view, by track_id, or one without a track if nobody is. A
-    person is in view between two looks at most `max_gap` apart, and after a last look until the next frame
-    that was looked at, for `max_gap` at most; rows of frames without a look are flagged `interpolated`.
+    person is in view between two looks that both found them, and, if looks in between did not, where the two
+    are at most `max_gap` apart; after a last look until the next frame that was looked at. Rows of frames in
+    which they were not found are flagged `interpolated`.
 
-    A row leaves at the latest with the reading that lies `max_gap + smooth / 2` and two frames after its own
-    (0.75 s and two frames by default), and at once where neither a face nor a voice could still change it.
+    A row leaves at the latest with the reading that lies `max_gap + smooth / 2`, two frames and the time
+    between two looks after its own (0.91 s at 25 frames a second by default), and at once where neither a
+    face nor a voice could still change it.
     The arrays in rows may be those of the readings, and shared among rows: read them, do not write.
 
     Args:
@@ -144,7 +156,7 @@ def rows(readings: Iterable[Reading], settings: TimelineSettings) -> Iterator[Ro
         settings: How gaps are filled, what is smoothed, and who is fused with the voice.
 
     >>> voice = np.array([0.1, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2], dtype=np.float32)
-    >>> reading = Reading(frame=0, time=0.0, faces=(), voice=voice, silent=False)
+    >>> reading = Reading(frame=0, time=0.0, faces=(), speech=True, voice=voice, silent=False)
     >>> (row,) = rows([reading], TimelineSettings())
     >>> row.label, row.source, sorted(row.flags)
     ('Anger', 'voice', ['no_face'])
@@ -179,6 +191,8 @@ class _Look:
     face: FaceReading
     time: float
     waiting: list[_View] = field(default_factory=list)
+    missed: bool = False
+    """A later look did not find this person."""
 
     def interpolate(self, later: FaceReading, later_time: float) -> None:
         """Fill the views since this look on the straight line to a later one."""
@@ -217,7 +231,9 @@ def _filled(readings: Iterable[Reading], max_gap: float) -> Iterator[_View]:
         assert last <= reading.time, f"readings are not in order of time: {reading.time} after {last}"
         view, last = _View(reading), reading.time
         for track_id in [
-            key for key, look in looks.items() if reading.time - look.time > max_gap + TIME_SLACK
+            key
+            for key, look in looks.items()
+            if look.missed and reading.time - look.time > max_gap + TIME_SLACK
         ]:
             looks.pop(track_id).hold()
         for face in reading.faces or ():
@@ -226,6 +242,7 @@ def _filled(readings: Iterable[Reading], max_gap: float) -> Iterator[_View]:
             view.faces[face.track_id] = face
         for look in looks.values():
             look.waiting.append(view)
+            look.missed = look.missed or reading.faces is not None
         view.n_awaited = len(looks)
         looks |= {face.track_id: _Look(face, reading.time) for face in view.faces.values()}
         pending.append(view)
@@ -310,11 +327,12 @@ def _face_row(view: _View, track_id: int, settings: TimelineSettings) -> Row:
         return _row(view, track_id, face, "face", flags, settings)
     if settings.speaker is None and len(view.faces) > 1:
         return _row(view, track_id, face, "face", flags | {"voice_unassigned"}, settings)
-    if settings.speaker not in (None, track_id) or settings.voice_weight == 0:
+    voice_weight, face_weight = settings.weights
+    if settings.speaker not in (None, track_id) or voice_weight == 0:
         return _row(view, track_id, face, "face", flags, settings)
-    if settings.face_weight == 0:
+    if face_weight == 0:
         return _row(view, track_id, voice, "voice", flags, settings)
-    fused = proportion(voice, face, voice_weight=settings.voice_weight, face_weight=settings.face_weight)
+    fused = proportion(voice, face, voice_weight=voice_weight, face_weight=face_weight)
     return _row(view, track_id, fused, "both", flags, settings)
 
 
@@ -327,7 +345,7 @@ def _row(
     settings: TimelineSettings,
 ) -> Row:
     reading = view.reading
-    if reading.voice is None:
+    if not reading.speech:
         flags.add("no_speech")
     if reading.silent:
         flags.add("silent")

@@ -61,7 +61,7 @@ LICENCES = {
 
 @dataclass(slots=True)
 class State:
-    """What a run is made of between two steps; all of it is on disk after a save."""
+    """What a run is made of between two steps; all but `forward` is on disk after a save."""
 
     network: nn.Module
     average: dict[str, Tensor]
@@ -98,8 +98,8 @@ def train(
         MienError: The loss is not a number.
     """
     torch.set_num_threads(n_threads)
-    out.mkdir(parents=True, exist_ok=True)
     batches, told = read_batches(config, data, hook)
+    out.mkdir(parents=True, exist_ok=True)
     if start is not None:
         _, begun = load_network(start)
         told["start"] = {"sha256": sha256(start.read_bytes()).hexdigest(), **begun.training}

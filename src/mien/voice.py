@@ -35,8 +35,10 @@ _ON_GRID = 1e-6
 class Heard:
     """What is heard at one time."""
 
+    speech: bool
+    """Somebody speaks."""
     probs: Float32[np.ndarray, "8"] | None
-    """None where nobody speaks."""
+    """None where nobody speaks, or without a predictor."""
     silent: bool
     """There is next to no sound, or no sound track."""
 
@@ -46,7 +48,7 @@ class Voice:
 
     Args:
         columns: What `mien.speech.hear` yields.
-        predictor: Gives the probabilities of a window; None hears only whether there is sound.
+        predictor: Gives the probabilities of a window; None hears only where there is sound and speech.
     """
 
     def __init__(self, columns: Iterable[SoundColumns], predictor: VoicePredictor | None) -> None:
@@ -67,18 +69,18 @@ class Voice:
         """What is heard at a time, which is none before those asked for already."""
         column = column_at(time)
         if not self._pull(column + 1):
-            return Heard(None, silent=True)
+            return Heard(speech=False, probs=None, silent=True)
         place = column - self._start
-        silent = bool(self._silent[place])
-        if self._predictor is None or not self._speech[place]:
-            return Heard(None, silent)
+        speech, silent = bool(self._speech[place]), bool(self._silent[place])
+        if self._predictor is None or not speech:
+            return Heard(speech, None, silent)
         before = floor(time / GRID_STEP + _ON_GRID)
         share = time / GRID_STEP - before
         self._forget(before)
         probs = self._read(before)
         if share > _ON_GRID:
             probs = probs + (self._read(before + 1) - probs) * np.float32(share)
-        return Heard(probs, silent)
+        return Heard(speech, probs, silent)
 
     def _read(self, k: int) -> Float32[np.ndarray, "8"]:
         """Probabilities of the window centred on the k-th grid time."""

@@ -1,0 +1,67 @@
+"""Networks are opened in one way, and content that is not what it should be is refused."""
+
+import subprocess
+import sys
+from hashlib import sha256
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mien.engine import InferenceSession, open_session, refuse_altered
+from mien.errors import CheckpointError
+
+CONTENT = b"weights"
+
+
+def doubling() -> bytes:
+    """A network that doubles two numbers and calls itself so."""
+    node = helper.make_node("Add", ["x", "x"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy")
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(
+        helper.make_graph([node], "doubling", [x], [y]), opset_imports=[opset], ir_version=8
+    )
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "name", "doubling"
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("n_threads", [0, 1, 2])
+def test_what_is_opened_runs_on_as_many_threads_as_told(n_threads: int) -> None:
+    session = open_session(doubling(), n_threads=n_threads)
+    assert isinstance(session, InferenceSession)
+    (doubled,) = session.run(None, {"x": np.array([1, 2], np.float32)})
+    assert doubled.tolist() == [2, 4]
+    assert session.get_modelmeta().custom_metadata_map == {"name": "doubling"}
+    options = session.get_session_options()  # type: ignore[attr-defined]
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (n_threads, 1)
+    assert options.log_severity_level == 3
+    assert session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]
+
+
+def test_one_thread_unless_told() -> None:
+    options = open_session(doubling()).get_session_options()  # type: ignore[attr-defined]
+    assert options.intra_op_num_threads == 1
+
+
+def test_content_that_is_as_it_should_be_passes() -> None:
+    refuse_altered(CONTENT, sha256(CONTENT).hexdigest(), told="the weights have", mend=": copy them again")
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"\0"])
+def test_altered_content_is_refused_in_one_line_with_both_sums(content: bytes) -> None:
+    wanted, found = sha256(CONTENT).hexdigest(), sha256(content).hexdigest()
+    with pytest.raises(CheckpointError) as caught:
+        refuse_altered(content, wanted, told="the weights have", mend=": copy them again")
+    assert (
+        str(caught.value)
+        == f"the weights have sha256 {found[:12]}…, expected {wanted[:12]}…: copy them again"
+    )
+
+
+def test_importing_loads_no_runtime() -> None:
+    code = "import sys, mien.engine; assert not {'onnxruntime', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
