@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import synthetic_sound
 
-from mien.media import read_sound
+from mien.media import read_waveform
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 from mien.speech import SPEECH_FRAME_SAMPLES, hear, keep_utterances, log_mel, speech_probs
 
@@ -96,10 +96,6 @@ def find_reference(sound: Sound) -> tuple[np.ndarray, np.ndarray]:
     return level > loud - 25, (columns < audible[0] - 20) | (columns > audible[-1] + 20)
 
 
-def read(path: Path) -> Sound:
-    return np.concatenate([np.zeros(0, np.float32), *read_sound(path)])
-
-
 def add_noise(sound: Sound, make: Callable[[float, int], Sound]) -> Sound:
     """The recording with noise 10 dB below the level of its speech."""
     speech, _ = find_reference(sound)
@@ -165,7 +161,7 @@ def print_alarms(detectors: dict[str, Detector], duration: float, n_seeds: int) 
 def print_files(paths: list[Path], detectors: dict[str, Detector]) -> None:
     rows = []
     for path in paths:
-        sound = read(path)
+        sound = read_waveform(path)
         if len(sound) < HOP_SAMPLES:
             continue
         shares = [percent(float(find_speech(detector, sound).mean()), 1) for detector in detectors.values()]
@@ -201,11 +197,11 @@ def main() -> None:
         detectors = {MIEN: detectors[MIEN]}
     corpora: dict[str, list[Sound]] = {"RAVDESS, all": []}
     for path in sorted(args.ravdess.rglob("03-01-*"))[:: args.every]:
-        sound = read(path)
+        sound = read_waveform(path)
         corpora["RAVDESS, all"].append(sound)
         corpora.setdefault(f"RAVDESS, {EMOTIONS[int(path.name[6:8]) - 1]}", []).append(sound)
     emodb = sorted(path for path in args.emodb.iterdir() if path.suffix in {".flac", ".wav"})
-    corpora["EMO-DB, all"] = [read(path) for path in emodb[:: args.every]]
+    corpora["EMO-DB, all"] = [read_waveform(path) for path in emodb[:: args.every]]
     print_speech(corpora, detectors, every_noisy=5)
     print_alarms(detectors, duration=20.0, n_seeds=args.seeds)
     print_files(args.others, detectors)

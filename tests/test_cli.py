@@ -1,6 +1,7 @@
 """The command line: what it writes, what it says, and that nothing given to it ends in a traceback."""
 
 import csv
+import inspect
 import json
 import re
 import shutil
@@ -17,7 +18,10 @@ import mien
 from corpora import write_ferplus, write_ravdess
 from media_files import flat_frames, tone, write_sound, write_still, write_video
 from mien import cli
-from mien.predictor import load_model
+from mien.predictor import DEFAULT_MODEL, load_model
+from mien.readings import ReadingSettings
+from mien.report import DEFAULT_FORMATS
+from mien.timeline import TimelineSettings
 from portraits import music, scene, scenes
 
 VERBS = ("analyze", "models", "doctor", "train", "evaluate", "export")
@@ -447,3 +451,18 @@ def test_names_of_dots_stay_inside_the_folder() -> None:
         Path("out/_-2"),
         Path("out/.hidden"),
     ]
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    told = {
+        verb: {name: each.default for name, each in inspect.signature(getattr(cli, verb)).parameters.items()}
+        for verb in ("analyze", "evaluate")
+    }
+    assert told["analyze"]["formats"] == ",".join(DEFAULT_FORMATS)
+    assert told["analyze"]["model"] == told["evaluate"]["model"] == DEFAULT_MODEL
+    reading, timeline = ReadingSettings(), TimelineSettings()
+    assert told["analyze"]["voice"] == reading.voice
+    assert told["analyze"]["sample_hz"] == reading.sample_hz
+    assert told["analyze"]["smooth"] == timeline.smooth
+    assert told["analyze"]["max_gap"] == timeline.max_gap
+    assert told["analyze"]["speaker"] == timeline.speaker

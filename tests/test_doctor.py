@@ -11,8 +11,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
+import mien.speech
 from mien import doctor
 from mien.doctor import BASE, EXTRAS, Finding, examine, examine_weights, explain_import_error
+from mien.speech import SPEECH_FILE
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NO_LIBGL = "libGL.so.1: cannot open shared object file: No such file or directory"
@@ -99,12 +101,34 @@ def test_codecs_and_engine_are_silent_where_their_package_is_not_there(
 def test_ffmpeg_without_a_codec_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     libraries = {"libavformat": (62, 1), "libavcodec": (62, 2), "libswresample": (6, 3)}
     monkeypatch.setitem(
-        sys.modules, "av", SimpleNamespace(library_versions=libraries, codecs_available={"h264", "aac"})
+        sys.modules, "av", SimpleNamespace(library_versions=libraries, codecs_available={"aac", "libx264"})
     )
     finding = find("FFmpeg in av")
     assert finding.state == "broken"
     assert "libavcodec 62.2" in finding.detail
-    assert "without libx264" in finding.detail
+    assert "without h264" in finding.detail
+
+
+def test_ffmpeg_need_only_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = {"libavformat": (62, 1), "libavcodec": (62, 2), "libswresample": (6, 3)}
+    monkeypatch.setitem(
+        sys.modules, "av", SimpleNamespace(library_versions=libraries, codecs_available={"h264", "aac"})
+    )
+    assert find("FFmpeg in av").state == "ok"
+
+
+def test_weights_of_the_speech_detector_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(SPEECH_FILE).state == "ok"
+    monkeypatch.setattr(mien.speech, "SPEECH_SHA256", "0" * 64)
+    finding = find(SPEECH_FILE)
+    assert finding.state == "broken"
+    assert "expected 000000000000…" in finding.detail
+    assert finding.mend == doctor.REINSTALL_COMMAND
+
+
+def test_speech_detector_is_silent_where_numpy_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_broken(monkeypatch, "mien.speech", ModuleNotFoundError("No module named 'numpy'", name="numpy"))
+    assert SPEECH_FILE not in {finding.part for finding in examine()}
 
 
 def test_absent_base_package_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

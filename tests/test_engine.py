@@ -36,14 +36,14 @@ def test_what_is_opened_runs_on_as_many_threads_as_told(n_threads: int) -> None:
     (doubled,) = session.run(None, {"x": np.array([1, 2], np.float32)})
     assert doubled.tolist() == [2, 4]
     assert session.get_modelmeta().custom_metadata_map == {"name": "doubling"}
-    options = session.get_session_options()  # type: ignore[attr-defined]
+    options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (n_threads, 1)
     assert options.log_severity_level == 3
-    assert session.get_providers() == ["CPUExecutionProvider"]  # type: ignore[attr-defined]
+    assert session.get_providers() == ["CPUExecutionProvider"]
 
 
 def test_one_thread_unless_told() -> None:
-    options = open_session(doubling()).get_session_options()  # type: ignore[attr-defined]
+    options = open_session(doubling()).get_session_options()
     assert options.intra_op_num_threads == 1
 
 

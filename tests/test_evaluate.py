@@ -84,6 +84,17 @@ def test_predictions_agree_with_the_figures(corpora, corpus: str, tmp_path: Path
         assert told["n_groups"] == len({row["group"] for row in table}) == (2 if corpus == "RAVDESS" else 1)
 
 
+def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
+    lines = evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
+    told = json.loads((tmp_path / "metrics.json").read_text())["views"]["without Other"]["per_class"]
+    for name, line in zip(WITHOUT_OTHER, lines[-len(WITHOUT_OTHER) :], strict=True):
+        label, *numbers, n_rows = line.replace("[", "").replace("]", "").replace(",", "").split()
+        assert (label, int(n_rows)) == (name, told[name]["support"])
+        ratios = [told[name][ratio] for ratio in ("f1", "recall", "precision")]
+        expected = [one[key] for one in ratios for key in ("value", "low", "high") if one[key] is not None]
+        assert [float(number) for number in numbers] == pytest.approx(expected, abs=0.0051)
+
+
 def test_majority_of_votes_is_the_stricter_rule(corpora) -> None:
     found = predict_corpus("mien-s", corpora["FER+"], "val", no_hook)
     rows, _ = found.views["majority of votes"]
@@ -114,7 +125,7 @@ def test_view_without_rows_is_left_out(tmp_path: Path) -> None:
     write_ferplus(tmp_path / "ferplus", n_train=0, n_val=3, votes=votes)
     lines = evaluate("mien-s", tmp_path / "ferplus", tmp_path / "faces", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "faces" / "metrics.json").read_text())["views"]) == {"most votes"}
-    assert len(lines) == 3
+    assert len(lines) == 3 + len(EXPRESSIONS)
     write_emodb(tmp_path / "bored", letters=("L",))
     evaluate("mien-s", tmp_path / "bored", tmp_path / "voices", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "voices" / "metrics.json").read_text())["views"]) == {"eight classes"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,9 @@ from media_files import (
 )
 from mien import media
 from mien.errors import InputError, MediaError, MienError
-from mien.media import Frame, probe, read_frames, read_sound
+from mien.media import Frame, probe, read_frames, read_sound, read_waveform
 from mien.spans import SAMPLE_RATE
+from mien.waveform import SHORTEST_STEP
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
@@ -40,10 +42,6 @@ UNEVEN = np.cumsum([0.0] + [0.02, 0.05, 0.033, 0.1, 0.04] * 8).tolist()
 
 MATRICES = {"bt709": (1, 0.2126, 0.0722), "unknown": (2, 0.299, 0.114), "bt601": (6, 0.299, 0.114)}
 """FFmpeg's number of a colour matrix, and its weights of red and blue (ITU-R BT.709, BT.601)."""
-
-
-def waveform_of(path: Path) -> np.ndarray:
-    return np.concatenate([np.zeros(0, np.float32), *read_sound(path)])
 
 
 def times_of(path: Path) -> list[float]:
@@ -104,7 +102,7 @@ def test_flash_and_click_meet(
         sound_start=sound_start,
     )
     (flash,) = [frame.time for frame in read_frames(path) if frame.image.mean() > 128]
-    clicked = float(np.abs(waveform_of(path)).argmax()) / SAMPLE_RATE
+    clicked = float(np.abs(read_waveform(path)).argmax()) / SAMPLE_RATE
     assert clicked == pytest.approx(flash, abs=0.002)  # half a frame is 17 to 21 ms
     # The clock begins where the sound's encoder does, which is up to one of its blocks before the sound.
     assert -1e-4 <= flash - (written - min(video_start, sound_start)) < 0.023
@@ -115,7 +113,7 @@ def test_flash_and_click_meet_in_other_containers(tmp_path: Path, ending: str) -
     path = tmp_path / f"clip.{ending}"
     flash_and_click(path, flash_frame=20, n_frames=30, fps=30, video_start=0.4)
     (flash,) = [frame.time for frame in read_frames(path) if frame.image.mean() > 128]
-    assert float(np.abs(waveform_of(path)).argmax()) / SAMPLE_RATE == pytest.approx(flash, abs=0.002)
+    assert float(np.abs(read_waveform(path)).argmax()) / SAMPLE_RATE == pytest.approx(flash, abs=0.002)
 
 
 @pytest.mark.parametrize("options", [{"preset": "ultrafast"}, {"bf": "3", "b-pyramid": "normal"}])
@@ -148,7 +146,7 @@ def test_clock_begins_with_the_earlier_stream(tmp_path: Path) -> None:
     assert times_of(late_video)[0] == pytest.approx(0.5, abs=0.03)
     for path in (late_sound, late_both):
         assert times_of(path) == pytest.approx([n / 25 for n in range(5)], abs=0.001)
-        silent = int(np.flatnonzero(np.abs(waveform_of(path)) > 0.01)[0]) / SAMPLE_RATE
+        silent = int(np.flatnonzero(np.abs(read_waveform(path)) > 0.01)[0]) / SAMPLE_RATE
         assert silent == pytest.approx(0.5, abs=0.003)
 
 
@@ -170,7 +168,10 @@ def test_stray_timestamps_lose_no_frame(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(media, "_decode", stray)
     frames = list(read_frames(path))
     assert [grey_of(frame.image) for frame in frames] == list(range(7))
-    assert [frame.time for frame in frames] == pytest.approx([0.0, 0.04, 0.08, 0.08, 0.12, 0.16, 0.2])
+    assert [frame.time for frame in frames] == pytest.approx(
+        [0.0, 0.04, 0.08, 0.08, 0.12, 0.16, 0.24], abs=1.1 * SHORTEST_STEP
+    )
+    assert all(one.time < other.time for one, other in pairwise(frames))
 
 
 # Pictures
@@ -293,14 +294,14 @@ def test_click_stays_at_its_time_at_every_rate(tmp_path: Path, sample_rate: int)
     path = write_sound(
         tmp_path / "a.wav", [(0.0, click(1.3, 2.5, sample_rate=sample_rate))], sample_rate=sample_rate
     )
-    waveform = waveform_of(path)
+    waveform = read_waveform(path)
     assert abs(int(np.abs(waveform).argmax()) - 1.3 * SAMPLE_RATE) <= 1
     assert abs(waveform.size - 2.5 * SAMPLE_RATE) <= 2
 
 
 def test_tone_keeps_its_pitch_loudness_and_length(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", [(0.0, tone(1000.0, 3.0, sample_rate=44_100))], sample_rate=44_100)
-    waveform = waveform_of(path)
+    waveform = read_waveform(path)
     expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(waveform.size) / SAMPLE_RATE)
     assert waveform.dtype == np.float32
     assert np.abs(waveform - expected)[100:-100].max() < 0.01
@@ -310,9 +311,9 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     left = tone(440.0, 1.0, sample_rate=SAMPLE_RATE)
     stereo = np.stack([left, np.zeros_like(left)])
     path = write_sound(tmp_path / "a.wav", [(0.0, stereo)], sample_rate=SAMPLE_RATE)
-    assert np.abs(waveform_of(path) - left / 2).max() < 1e-4
+    assert np.abs(read_waveform(path) - left / 2).max() < 1e-4
     cancelled = write_sound(tmp_path / "b.wav", [(0.0, np.stack([left, -left]))], sample_rate=SAMPLE_RATE)
-    assert np.abs(waveform_of(cancelled)).max() < 1e-4
+    assert np.abs(read_waveform(cancelled)).max() < 1e-4
 
 
 def test_holes_and_a_late_start_are_zeros(tmp_path: Path) -> None:
@@ -330,7 +331,7 @@ def test_samples_that_are_no_number_are_silence(tmp_path: Path) -> None:
     sound = tone(440.0, 1.0)
     sound[[1000, 2000, 3000]] = np.nan, np.inf, -np.inf
     path = write_sound(tmp_path / "a.mkv", [(0.0, sound)], codec="pcm_f32le")
-    waveform = waveform_of(path)
+    waveform = read_waveform(path)
     assert np.isfinite(waveform).all()
     assert np.abs(waveform).max() < 0.6
 
@@ -353,12 +354,13 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
         assert len(container.streams.video) == 1  # or this test proves nothing
     assert list(read_frames(path)) == []
     assert (probe(path).has_video, probe(path).width, probe(path).fps) == (False, 0, 0.0)
-    assert waveform_of(path).size == SAMPLE_RATE
+    assert read_waveform(path).size == SAMPLE_RATE
 
 
 def test_absence_is_no_error(tmp_path: Path) -> None:
     silent = write_video(tmp_path / "silent.mp4", flat_frames(3))
     assert list(read_sound(silent)) == []
+    assert read_waveform(silent).shape == (0,)
     assert probe(silent).has_sound is False
     unseen = write_sound(tmp_path / "unseen.wav", [(0.0, tone(440.0, 0.2))])
     assert list(read_frames(unseen)) == []
@@ -424,7 +426,7 @@ def test_cut_video_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.Captu
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert 30 <= len(times_of(path)) < 100
-    assert waveform_of(path).size > SAMPLE_RATE
+    assert read_waveform(path).size > SAMPLE_RATE
     assert capfd.readouterr() == ("", "")
 
 
@@ -446,7 +448,7 @@ def test_damage_in_the_middle_is_passed_over(
     assert 50 <= len(times) <= 100
     assert times == sorted(times)
     assert times[-1] > 3.8
-    assert waveform_of(path).size > 3.8 * SAMPLE_RATE
+    assert read_waveform(path).size > 3.8 * SAMPLE_RATE
     assert capfd.readouterr() == ("", "")
 
 
@@ -466,6 +468,44 @@ def test_file_that_breaks_off_gives_all_the_decoder_holds() -> None:
     unheld = inspect.unwrap(media._decode)  # these only look like an open file
     assert [stamp for stamp, _ in unheld(source, stream, decode)] == [0.2]
     assert asked == ["first", None]
+
+
+def leave_out(path: Path, target: Path, lost: range) -> Path:
+    """A copy of a clip in another container, without some packets of its picture."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as sink:
+        streams = {stream: sink.add_stream_from_template(stream) for stream in source.streams}
+        n_packets = 0
+        for packet in source.demux():
+            n_packets += packet.stream.type == "video"
+            if packet.dts is not None and not (packet.stream.type == "video" and n_packets - 1 in lost):
+                packet.stream = streams[packet.stream]
+                sink.mux(packet)
+    return target
+
+
+def moving(n_frames: int) -> Iterator[np.ndarray]:
+    """Noise that moves to the right, which makes an encoder look at frames to come."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    for n in range(n_frames):
+        yield np.roll(noise, n, axis=1)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_frames_after_a_hole_keep_their_times(tmp_path: Path, ending: str) -> None:
+    options = {"bf": "3", "b-pyramid": "normal", "g": "300", "preset": "medium"}
+    path = write_video(tmp_path / "whole.mp4", moving(300), options=options)
+    whole = np.array(times_of(path))
+    times = times_of(leave_out(path, tmp_path / f"hole.{ending}", range(50, 150)))
+    assert len(times) < 300
+    assert all(one < other for one, other in pairwise(times))
+    assert times[-1] == pytest.approx(whole[-1], abs=0.002)
+    assert max(np.abs(whole - time).min() for time in times) < 0.002
+
+
+def test_joined_recordings_follow_on(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.ts", moving(50), options={"bf": "3"})
+    path.write_bytes(2 * path.read_bytes())
+    assert times_of(path) == pytest.approx([n / 25 for n in range(100)], abs=0.001)
 
 
 @pytest.mark.parametrize("name", ["100 %d.mp4", "a*b?.mkv", "é 映画.mp4", "http_x.mp4", "concat:a|b.mp4"])
@@ -528,6 +568,16 @@ def test_real_clips_have_every_frame_at_its_time(name: str) -> None:
         start = min(float(stream.start_time * stream.time_base) for stream in container.streams)  # type: ignore[operator]
         expected = [frame.time - start for frame in container.decode(video=0)]
     assert times_of(CLIPS / name) == pytest.approx(expected, abs=1e-6)
-    assert waveform_of(CLIPS / name).size / SAMPLE_RATE == pytest.approx(
+    assert read_waveform(CLIPS / name).size / SAMPLE_RATE == pytest.approx(
         probe(CLIPS / name).duration, abs=0.05
     )
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the folder shared/clips is not beside the project")
+def test_a_late_frame_of_a_real_clip_moves_no_other(tmp_path: Path) -> None:
+    whole = np.array(times_of(CLIPS / "single_face_long.mp4"))
+    times = times_of(leave_out(CLIPS / "single_face_long.mp4", tmp_path / "hole.ts", range(60, 200)))
+    assert len(times) == 330
+    assert all(one < other for one, other in pairwise(times))
+    assert times[-1] == pytest.approx(whole[-1], abs=0.001)
+    assert max(np.abs(whole - time).min() for time in times) < 0.001

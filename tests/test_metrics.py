@@ -53,7 +53,7 @@ def test_scores_are_those_of_sklearn(pairs: list[tuple[str, str]]) -> None:
     assert accuracy(counts) == pytest.approx(np.mean([one == other for one, other in pairs]))
     table = per_class(counts, EXPRESSIONS)
     for field, oracle in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        ours = [getattr(table[one], field) for one in EXPRESSIONS]
+        ours = [getattr(table[one], field).value for one in EXPRESSIONS]
         assert ours == pytest.approx(oracle(labels, predictions, average=None, **options))
     assert [table[one].support for one in EXPRESSIONS] == [labels.count(one) for one in EXPRESSIONS]
 
@@ -146,6 +146,63 @@ def test_bootstrap_of_groups_is_that_of_resampled_groups() -> None:
     assert (ours.low, ours.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
 
 
+def naive(field: str, draws: list[np.ndarray], labels: list[str], predictions: list[str]) -> list[float]:
+    """Precision, recall or F1 of Fear in each draw of rows that does not leave it undefined."""
+    fear, guessed = np.array(labels) == "Fear", np.array(predictions) == "Fear"
+    scores = []
+    for rows in draws:
+        right, n_fear, n_guessed = (fear & guessed)[rows].sum(), fear[rows].sum(), guessed[rows].sum()
+        whole = {"precision": n_guessed, "recall": n_fear, "f1": (n_fear + n_guessed) / 2}[field]
+        if whole:
+            scores.append(right / whole)
+    return scores
+
+
+@pytest.mark.parametrize("field", ["precision", "recall", "f1"])
+def test_bounds_of_a_class_are_those_of_resampled_rows(field: str) -> None:
+    labels, predictions = drawn(60, seed=3)
+    ours = getattr(score(labels, predictions).per_class["Fear"], field)
+    draws = list(np.random.default_rng(5).integers(0, 60, (4000, 60)))
+    scores = naive(field, draws, labels, predictions)
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.04)
+    assert ours.low < ours.value < ours.high
+
+
+@pytest.mark.parametrize("field", ["precision", "recall", "f1"])
+def test_bounds_of_a_class_are_those_of_resampled_groups(field: str) -> None:
+    labels, predictions = drawn(150)
+    groups = np.random.default_rng(2).integers(0, 12, 150)
+    ours = getattr(score(labels, predictions, groups=[f"{g:02}" for g in groups]).per_class["Fear"], field)
+    draws = [
+        np.concatenate([np.flatnonzero(groups == one) for one in draw])
+        for draw in np.random.default_rng(5).integers(0, 12, (4000, 12))
+    ]
+    scores = naive(field, draws, labels, predictions)
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.04)
+
+
+def test_resamples_without_a_rare_class_say_nothing_of_it() -> None:
+    scores = score(["Fear", *["Anger"] * 9], ["Fear", *["Anger"] * 9])
+    assert scores.per_class["Fear"].recall == Interval(1.0, 1.0, 1.0)
+    assert scores.macro_f1.low < scores.macro_f1.value  # there a class that does not occur counts as 0
+
+
+def test_class_without_rows_has_no_bounds_and_json_has_null() -> None:
+    scores = score(["Fear", "Anger", "Fear"], ["Fear", "Fear", "Happiness"])
+    nothing, only_guessed = scores.per_class["Sadness"], scores.per_class["Happiness"]
+    assert nothing.precision == nothing.recall == nothing.f1 == Interval(None, 0.0, None)
+    assert only_guessed.recall == Interval(None, 0.0, None)
+    assert only_guessed.precision == only_guessed.f1 == Interval(0.0, 0.0, 0.0)
+    written = json.loads(json.dumps(scores.as_dict(), allow_nan=False))
+    assert written["per_class"]["Sadness"]["recall"] == {"low": None, "value": 0.0, "high": None}
+
+
+def test_counts_alone_give_scores_without_bounds() -> None:
+    found = per_class(np.array([[1, 1], [0, 2]]), ("Anger", "Fear"))
+    assert found["Anger"].recall == Interval(None, 0.5, None)
+    assert (found["Fear"].precision.value, found["Fear"].support) == (pytest.approx(2 / 3), 2)
+
+
 def test_groups_of_rows_that_fail_together_widen_the_interval() -> None:
     labels = ["Fear", "Anger"] * 200
     right = [number // 40 % 2 == 0 for number in range(400)]
@@ -162,7 +219,9 @@ def test_a_single_group_has_no_bounds() -> None:
     assert scores.accuracy == Interval(None, 0.5, None)
     assert scores.n_groups == 1
     assert str(scores.accuracy) == "0.5000"
-    assert str(Interval(0.25, 0.5, 0.75)) == "0.5000 [0.2500, 0.7500]"
+    assert str(Interval(0.25, 0.5, 0.75)) == f"{Interval(0.25, 0.5, 0.75)}" == "0.5000 [0.2500, 0.7500]"
+    assert scores.per_class["Fear"].recall == Interval(None, 1.0, None)
+    assert f"{scores.accuracy:.1f}" == "0.5"
 
 
 def test_resampling_is_fast_enough_for_a_whole_split() -> None:

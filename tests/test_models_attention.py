@@ -1,4 +1,4 @@
-"""GCSA and MECS: their size, every switch against the formula of the SPEC, and what a gate may look at."""
+"""GCSA and MECS: their size, every switch against its formula, and what a gate may look at."""
 
 from itertools import product
 from typing import Literal
@@ -145,7 +145,7 @@ def test_the_spatial_gate_reaches_six_positions_far() -> None:
 
 
 def mecs_by_formula(block: MECS, x: Tensor) -> Tensor:
-    """SPEC A, with torch.median where the module sorts."""
+    """MECS' channel gate, with torch.median where the module sorts."""
     config = block.config
     points = list(block.pointwise) * (3 if config.shared_pw else 1)
     x0 = F.gelu(points[0](x))

@@ -11,6 +11,7 @@ import torch
 
 from mien.errors import CheckpointError
 from mien.expressions import EXPRESSIONS
+from mien.faces import Template
 from mien.models.attention import AttentionConfig, GCSAConfig
 from mien.models.checkpoint import (
     build_network,
@@ -22,14 +23,20 @@ from mien.models.checkpoint import (
 )
 from mien.models.face import FaceNet, FaceNetConfig
 from mien.models.speech import SpeechNet, SpeechNetConfig
+from mien.predictor import load_model
 from mien.spec import KEY, ModelSpec
+from mien.windows import WINDOW
 from some_networks import face_config, speech_config
 
 
 def some_spec(config: FaceNetConfig | SpeechNetConfig) -> ModelSpec:
     """A specification whose network went through JSON, as on disk."""
+    face = isinstance(config, FaceNetConfig)
     return ModelSpec(
-        modality="face" if isinstance(config, FaceNetConfig) else "speech",
+        modality="face" if face else "speech",
+        crop_px=48 if face else None,
+        landmarks=Template(48).landmarks if face else None,
+        window=None if face else WINDOW,
         network=json.loads(json.dumps(asdict(config))),
         expressions=EXPRESSIONS,
         temperature=1.25,
@@ -162,3 +169,10 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     refused(tmp_path / "text.safetensors", "not a whole safetensors file")
     torch.save({"a": torch.zeros(3)}, tmp_path / "pickle.safetensors")
     refused(tmp_path / "pickle.safetensors", "not a whole safetensors file")
+
+
+@pytest.mark.parametrize("modality", ["face", "speech"])
+def test_shipped_weights_load_to_be_tuned_further(modality: str) -> None:
+    network, spec = load_network(load_model().folder / f"{modality}.safetensors")
+    assert spec.modality == modality
+    assert all(weights.isfinite().all() for weights in network.state_dict().values())

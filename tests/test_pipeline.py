@@ -7,10 +7,11 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from media_files import tone, write_sound, write_still, write_video
+from media_files import flat_frames, tone, write_sound, write_still, write_video
 from mien import readings
 from mien.errors import CheckpointError, InputError, MediaError
 from mien.pipeline import Analysis, analyze, fill_weights, stream
@@ -299,3 +300,60 @@ def test_rare_looks_lose_nobody(clip: Path) -> None:
         (None, TimelineSettings(max_gap=0)),
     ):
         assert {row.track_id for row in stream(clip, reading, timeline) if row.time < 1.9} == {1}
+
+
+def missing(path: Path) -> float:
+    """Seconds that a file lacks, found by reading all of it."""
+    analysis = Analysis(path, ReadingSettings(sample_hz=1))
+    for _ in analysis.rows():
+        pass
+    return analysis.missing
+
+
+def lose(path: Path, lost: range) -> Path:
+    """The clip, of which some packets of picture are zeros now, and its index still names them."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for n in lost:
+        begin, size = places[n]
+        assert begin is not None
+        content[begin : begin + size] = bytes(size)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("lost", "lacking"), [(range(30, 80), 2.0), (range(50), 2.0), (range(60, 100), 1.6)])
+def test_frames_that_are_lost_are_told_wherever_they_were(
+    tmp_path: Path, lost: range, lacking: float
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(100), options={"g": "10", "bf": "0"})
+    assert missing(path) == 0.0
+    told = missing(lose(path, lost))
+    assert lacking - 0.05 < told < lacking + 0.65, "a decoder may lose a few frames more, one for each thread"
+
+
+def test_loss_on_the_way_is_told(tmp_path: Path) -> None:
+    """A transport stream numbers its packets of 188 bytes."""
+    noise = (np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8) for n in range(100))
+    path = write_video(tmp_path / "clip.ts", noise, options={"g": "10"})
+    content = path.read_bytes()
+    n_packets = len(content) // 188
+    path.write_bytes(content[: n_packets // 3 * 188] + content[n_packets * 2 // 3 * 188 :])
+    assert missing(path) == pytest.approx(4 / 3, abs=0.5)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_pictures_that_stand_still_are_not_missing(tmp_path: Path, ending: str) -> None:
+    slow = write_video(tmp_path / f"slow.{ending}", flat_frames(5), fps=1)
+    times = [0.0, 0.5, 4.0, 4.1, 4.2, 9.0, 9.1, 12.0]
+    slides = write_video(tmp_path / f"slides.{ending}", flat_frames(8), times=times, options={"bf": "2"})
+    assert missing(slow) == missing(slides) == 0.0
+
+
+@pytest.mark.skipif(
+    not (SHARED / "clips").is_dir(), reason="the folder shared/clips is not beside the project"
+)
+def test_real_clip_that_announces_more_than_it_has_is_told() -> None:
+    assert missing(SHARED / "clips" / "sad_256px.mp4") == pytest.approx(6.28 - 4.44)
+    assert missing(SHARED / "clips" / "happy_256px_no_sound.mp4") == 0.0

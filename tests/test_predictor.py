@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def flip(path: Path, place: float) -> None:
-    """Nothing; changes one bit of one byte of a file."""
+    """Changes one bit of one byte of a file."""
     content = bytearray(path.read_bytes())
     content[int(place * (len(content) - 1))] ^= 1
     path.write_bytes(content)

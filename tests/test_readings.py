@@ -12,7 +12,7 @@ from mien.detection import Detection
 from mien.errors import InputError
 from mien.faces import FERPLUS_LANDMARKS
 from mien.media import Frame, MediaInfo, probe
-from mien.predictor import load_model
+from mien.predictor import VoicePredictor, load_model
 from mien.readings import SOUND_HZ, ReadingSettings, read_file
 from mien.timeline import Reading
 from portraits import hear_speech, music, scene, scenes
@@ -171,12 +171,17 @@ def test_frames_are_read_as_they_are_asked_for(monkeypatch) -> None:
             n_seconds += 1
             yield music(1.0)[::3]
 
+    class Undecided(VoicePredictor):
+        def __init__(self, *_, **__) -> None:
+            pass
+
+        def __call__(self, *_) -> np.ndarray:
+            return np.full((1, 8), 0.125, np.float32)
+
     monkeypatch.setattr(readings, "read_frames", film)
     monkeypatch.setattr(readings, "read_sound", drone)
     monkeypatch.setattr(readings, "RetinaFace", Always)
-    monkeypatch.setattr(
-        readings, "VoicePredictor", lambda *_, **__: lambda *_: np.full((1, 8), 0.125, np.float32)
-    )
+    monkeypatch.setattr(readings, "VoicePredictor", Undecided)
     hear_speech(monkeypatch)
     media = MediaInfo(
         path=Path("endless"),

@@ -13,22 +13,30 @@ from mien.spec import FORMAT, ModelSpec, fits, read_spec
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 plain = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | numbers | st.text())
-specs = st.builds(
-    ModelSpec,
-    modality=st.sampled_from(["face", "speech"]),
-    network=plain,
-    expressions=st.just(EXPRESSIONS),
-    masked=st.lists(st.sampled_from(EXPRESSIONS), unique=True).map(tuple),
-    temperature=numbers,
-    crop_px=st.none() | st.integers(1, 512),
-    landmarks=st.none() | st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5).map(tuple),
-    window=st.none() | numbers,
-    licence=st.text(),
-    training=plain,
+points = st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5).map(tuple)
+common = st.fixed_dictionaries(
+    {
+        "network": plain,
+        "expressions": st.just(EXPRESSIONS),
+        "masked": st.lists(st.sampled_from(EXPRESSIONS), unique=True).map(tuple),
+        "temperature": numbers,
+        "licence": st.text(),
+        "training": plain,
+    }
 )
+own = st.fixed_dictionaries(
+    {"modality": st.just("face"), "crop_px": st.integers(1, 512), "landmarks": points}
+) | st.fixed_dictionaries({"modality": st.just("speech"), "window": numbers})
+specs = st.builds(lambda shared, others: ModelSpec(**shared, **others), common, own)
 
 SPEC = ModelSpec(
-    modality="face", network={"a": 1}, expressions=EXPRESSIONS, licence="CC BY 4.0", training={}, crop_px=48
+    modality="face",
+    network={"a": 1},
+    expressions=EXPRESSIONS,
+    crop_px=48,
+    landmarks=((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)),
+    licence="CC BY 4.0",
+    training={},
 )
 
 
@@ -60,6 +68,14 @@ def test_texts_that_are_no_specification() -> None:
 
 def changed(**values: object) -> str:
     return json.dumps(json.loads(SPEC.to_text()) | values)
+
+
+def test_a_model_without_what_its_input_is_cut_by() -> None:
+    refused(changed(crop_px=None), "describes a face model without crop_px; export it again")
+    refused(changed(landmarks=None), "a face model without landmarks;")
+    refused(changed(crop_px=None, landmarks=None), "without crop_px and landmarks;")
+    refused(changed(modality="speech"), "a speech model without window;")
+    assert read_spec(changed(modality="speech", window=3.2), "speech.onnx").window == 3.2
 
 
 def test_other_versions() -> None:

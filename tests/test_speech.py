@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 import mien.speech
 from mien.errors import CheckpointError
 from mien.media import read_sound
-from mien.spans import HOP_SAMPLES, SAMPLE_RATE, column_at
+from mien.spans import HOP_SAMPLES, MEL_FLOOR, SAMPLE_RATE, column_at
 from mien.speech import (
-    FLOOR,
     LONGEST_PAUSE_FRAMES,
     N_MELS,
     SHORTEST_SPEECH_FRAMES,
@@ -29,7 +28,7 @@ from mien.speech import (
 )
 
 SHARED = Path(__file__).parents[2] / "shared"
-SILENCE = np.float32(np.log(FLOOR))
+SILENCE = np.float32(np.log(MEL_FLOOR))
 # The chirp below through librosa 0.11 (melspectrogram, center=False on the sound with 176 zeros on each side,
 # float64): rows are these mels, columns these columns.
 LIBROSA_MELS, LIBROSA_COLUMNS = [0, 5, 10, 20, 40, 63], [0, 7, 24, 40, 49]

@@ -51,11 +51,11 @@ def crop_of(frame: Image, template: Template, detector: Detector) -> Image | Non
     return found.faces[0].crop if found.faces and len(found.faces) == 1 else None
 
 
-class Oracle:
+class Oracle(FacePredictor):
     """Knows faces by their crops: gives the label of the one most like what it is shown."""
 
     def __init__(self, crops: list[Image], labels: list[str]) -> None:
-        self.spec = FacePredictor(load_model()).spec
+        super().__init__(load_model())
         self.labels = labels
         self.known = np.stack([self.shape_of(crop) for crop in crops])
 

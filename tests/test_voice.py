@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mien.predictor import VoicePredictor
 from mien.speech import SoundColumns
 from mien.voice import GRID_STEP, Voice
 from mien.windows import N_COLUMNS, QUIETEST, first_column
@@ -16,7 +17,7 @@ LOUDNESS = 3.5
 """Log-mel value of column j is this plus j / 1000, so that a window says where it was cut."""
 
 
-class FakePredictor:
+class FakePredictor(VoicePredictor):
     """Reads off the window which file columns it holds; remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -33,6 +34,16 @@ class FakePredictor:
         start = int(columns[0] - inside[0])
         self.asked.append((start, len(columns)))
         return probs_of(start)[None]
+
+
+class UndecidedPredictor(VoicePredictor):
+    """Finds all expressions equally likely, without a model."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, log_mel: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return np.full((1, 8), 0.125, np.float32)
 
 
 def probs_of(start: int) -> np.ndarray:
@@ -168,7 +179,7 @@ def test_only_seconds_are_held_and_read_ahead(hertz: int) -> None:
             log_mel = np.repeat((LOUDNESS + columns / 1000).astype(np.float32)[None], 64, axis=0)
             yield SoundColumns(start_column=start, log_mel=log_mel, speech=~silence, silent=silence)
 
-    voice = Voice(long_sound(), lambda log_mel, mask: np.full((1, 8), 0.125, np.float32))  # type: ignore[arg-type]
+    voice = Voice(long_sound(), UndecidedPredictor())
     for tick in range(600 * hertz // 2):
         time = tick / hertz
         voice.at(time)

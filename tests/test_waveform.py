@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.waveform import JITTER, LONGEST_GAP, Clock, lay_out, mix
+from mien.waveform import JITTER, LONGEST_GAP, MOST_IN_DOUBT, SHORTEST_STEP, Clock, lay_out, mix
 
 RATE = 1000
 JITTER_SAMPLES = round(JITTER * RATE)
@@ -122,11 +123,58 @@ def test_a_long_gap_comes_a_second_at_a_time() -> None:
 
 
 def test_clock_believes_what_can_be_a_gap_and_continues_what_cannot() -> None:
-    clock = Clock()
-    assert clock.place(LONGEST_GAP - 1, expected=0.0) == LONGEST_GAP - 1
-    assert clock.place(None, expected=17.0) == 17.0
-    assert clock.place(2 * LONGEST_GAP + 1, expected=LONGEST_GAP) == LONGEST_GAP
-    assert clock.place(2 * LONGEST_GAP + 3, expected=LONGEST_GAP + 1) == LONGEST_GAP + 2
+    blocks = [(LONGEST_GAP - 1, 0), (None, 1), (2 * LONGEST_GAP + 1, 2), (2 * LONGEST_GAP + 3, 3)]
+    expected = [0.0, 17.0, LONGEST_GAP, LONGEST_GAP + 1]
+    clock = Clock(blocks)
+    placed = [clock.place(stamp, when) for (stamp, _), when in zip(clock, expected, strict=True)]
+    assert placed == [LONGEST_GAP - 1, 17.0, LONGEST_GAP, LONGEST_GAP + 2]
+
+
+STEP = 0.04
+
+
+def placed(stamps: list[float]) -> list[float]:
+    """Times of frames that are each expected a step after the one before, and never stand before it."""
+    clock, times = Clock((stamp, n) for n, stamp in enumerate(stamps)), [-STEP]
+    for n, (stamp, index) in enumerate(clock):
+        assert index == n, "every block comes, in order"
+        times.append(max(times[-1] + SHORTEST_STEP, clock.place(stamp, times[-1] + STEP)))
+    return times[1:]
+
+
+@given(
+    st.lists(st.just(STEP) | st.floats(STEP, 100), min_size=2, max_size=40), st.floats(1.1, 1e5), st.data()
+)
+def test_one_late_stamp_moves_no_other(steps: list[float], late: float, data: st.DataObject) -> None:
+    stamps = np.cumsum([0.0, *steps]).tolist()
+    at = data.draw(st.integers(1, len(stamps)))
+    shown = placed([*stamps[:at], stamps[at - 1] - late, *stamps[at:]])
+    assert shown.pop(at) == pytest.approx(stamps[at - 1] + SHORTEST_STEP)
+    assert shown == pytest.approx(stamps)
+
+
+@given(st.lists(st.tuples(st.integers(2, 30), st.floats(1.1, 1e5)), min_size=2, max_size=6))
+def test_clocks_that_start_anew_follow_on(runs: list[tuple[int, float]]) -> None:
+    stamps: list[float] = []
+    for n_frames, back in runs:
+        first = stamps[-1] + STEP - back if stamps else 0.0
+        stamps.extend(first + STEP * n for n in range(n_frames))
+    assert placed(stamps) == pytest.approx([STEP * n for n in range(len(stamps))], abs=1e-6)
+
+
+def test_clock_reads_ahead_only_in_doubt_and_then_a_few_blocks() -> None:
+    n_read = 0
+
+    def blocks() -> Iterator[tuple[float, int]]:
+        nonlocal n_read
+        for n in range(100):
+            n_read += 1
+            yield (n * STEP if n < 50 else n * STEP - 1.5), n
+
+    clock = Clock(blocks())
+    for n, (stamp, _) in enumerate(clock):
+        clock.place(stamp, n * STEP)
+        assert n_read <= (n + 1 if n < 50 else max(n + 1, 51 + MOST_IN_DOUBT))
 
 
 @pytest.mark.parametrize(

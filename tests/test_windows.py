@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media_files import FILM_FPS, NTSC_FPS
-from mien.spans import COLUMNS_PER_SECOND, column_time
+from mien.spans import COLUMNS_PER_SECOND
 from mien.windows import (
     FACE_STEP,
     N_COLUMNS,
@@ -18,6 +18,7 @@ from mien.windows import (
     QUIETEST,
     WINDOW,
     clip_windows,
+    cut_clip,
     cut_window,
     face_times,
     first_column,
@@ -28,7 +29,7 @@ times = st.floats(0, 100_000)
 
 def centre(start: int) -> float:
     """Time of the middle of a window of columns."""
-    return (column_time(start) + column_time(start + N_COLUMNS - 1)) / 2
+    return (start + N_COLUMNS / 2) / COLUMNS_PER_SECOND
 
 
 def test_a_window_is_320_columns_and_nine_faces() -> None:
@@ -119,3 +120,16 @@ def test_a_short_clip_stands_in_the_middle_of_its_one_window(n_columns: int) -> 
     assert before >= 0
     assert after >= 0
     assert abs(before - after) <= 1
+
+
+@pytest.mark.parametrize("n_columns", [0, 7, 200, N_COLUMNS, 500, 1000])
+def test_a_clip_is_cut_into_its_windows(n_columns: int) -> None:
+    log_mel = np.arange(3 * n_columns, dtype=np.float32).reshape(3, n_columns)
+    starts = clip_windows(n_columns)
+    windows, masks = cut_clip(log_mel)
+    assert windows.shape == (len(starts), 3, N_COLUMNS)
+    assert masks.shape == (len(starts), N_COLUMNS)
+    for window, mask, start in zip(windows, masks, starts, strict=True):
+        wanted, inside = cut_window(log_mel, start)
+        assert np.array_equal(window, wanted)
+        assert np.array_equal(mask, inside)

@@ -8,9 +8,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from media_files import four_corners, write_still
 from mien.errors import MissingExtraError
 from mien.expressions import EXPRESSIONS
 from mien.lanes import Persons
+from mien.pipeline import Analysis
 from mien.spans import Span
 from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS
 from mien.timeline import FLAGS, Segment
@@ -141,6 +143,33 @@ def test_json_reads_back(tmp_path):
         },
         "dominant": "Happiness",
     }
+
+
+FROZEN_PROVENANCE = {
+    "1.0": {
+        "": (
+            "mien model weights_sha256 reading timeline file file_sha256 "
+            "duration_s width_px height_px fps frames missing_s has_video has_sound"
+        ),
+        "reading": "model voice sample_hz n_threads",
+        "timeline": (
+            "smooth max_gap voice_weight face_weight speaker low_confidence "
+            "onset offset min_duration_on min_duration_off"
+        ),
+    }
+}
+"""Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
+
+
+def test_provenance_has_the_keys_that_its_schema_promises(tmp_path):
+    told = Analysis(write_still(tmp_path / "still.png", four_corners())).provenance()
+    nested = {name: each for name, each in told.items() if isinstance(each, dict)}
+    del nested["weights_sha256"]  # by name of file: those of the model that were opened
+    keys = {name: " ".join(each) for name, each in {"": told, **nested}.items()}
+    assert keys == FROZEN_PROVENANCE[SCHEMA_VERSION], (
+        "the provenance changed: raise SCHEMA_VERSION, add its keys to FROZEN_PROVENANCE, and say so in "
+        "CHANGELOG.md"
+    )
 
 
 def test_json_of_nothing_is_valid(tmp_path):

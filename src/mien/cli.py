@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,9 +18,10 @@ import typer
 from mien.errors import InputError, MienError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from mien.readings import ReadingSettings
+    from mien.spans import Hook
     from mien.timeline import TimelineSettings
 
 app = typer.Typer(
@@ -249,31 +251,28 @@ def export(
     typer.echo(f"{written.folder}: {written.size_bytes / 1e6:.1f} MB")
 
 
-class progress:  # noqa: N801  # reads as a verb: `with progress() as hook`
-    """A bar on standard error that appears where something lasts; gives the hook that drives it."""
+@contextmanager
+def progress() -> Iterator[Hook]:
+    """The hook that drives a bar on standard error, which appears where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __enter__(self) -> Callable[[str, float, float], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            console=(console := Console(stderr=True)),
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=None)
-        self._bar.start()
-        return self._drive
+        def drive(what: str, done: float, total: float) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
 
-    def _drive(self, what: str, done: float, total: float) -> None:
-        self._bar.update(self._task, description=what, completed=done, total=total or None)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        yield drive
 
 
 def tell_error(error: BaseException | str) -> None:

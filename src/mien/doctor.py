@@ -11,11 +11,12 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from mien.whole import checksum
 
 OLDEST_PYTHON = (3, 11)
 
@@ -74,13 +75,14 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Findings on Python, the base packages, the codecs, the engine, the extras and the processor."""
+    """Findings on Python, base packages, codecs, engine, speech detector, extras and processor."""
     return [
         _examine_python(),
         *(_examine_package(package, module) for package, module in BASE.items()),
         *_examine_second_opencv(),
         *_examine_codecs(),
         *_examine_engine(),
+        *_examine_speech_detector(),
         *(_examine_extra(extra) for extra in EXTRAS),
         Finding("processor", "ok", f"{os.cpu_count() or 1} cores, {platform.machine()}"),
     ]
@@ -93,7 +95,7 @@ def examine_weights(folder: Path, checksums: Mapping[str, str]) -> list[Finding]
         folder: Where the files lie.
         checksums: File name → SHA-256 in hexadecimal.
     """
-    return [_examine_file(folder / name, checksum) for name, checksum in checksums.items()]
+    return [_examine_file(folder / name, sha256) for name, sha256 in checksums.items()]
 
 
 def explain_import_error(error: ImportError) -> str | None:
@@ -102,17 +104,23 @@ def explain_import_error(error: ImportError) -> str | None:
     >>> explain_import_error(ModuleNotFoundError("No module named 'polars'", name="polars"))
     "polars is not installed: run  pip install 'mien[table]'"
     """
+    diagnosis = _diagnose(error)
+    return None if diagnosis is None else f"{diagnosis[0]}: run  {diagnosis[1]}"
+
+
+def _diagnose(error: ImportError) -> tuple[str, str] | None:
+    """What is missing, and the command that brings it; None if mien cannot tell."""
     if missing := _MISSING_LIBRARY.search(str(error)):
-        return f"OpenCV cannot load the system's {missing[1]}: run  {SYSTEM_LIBRARIES_COMMAND}"
+        return f"OpenCV cannot load the system's {missing[1]}", SYSTEM_LIBRARIES_COMMAND
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     root = error.name.partition(".")[0]
     for package, module in BASE.items():
         if module.partition(".")[0] == root:
-            return f"{package} is not installed: run  pip install {package}"
+            return f"{package} is not installed", f"pip install {package}"
     for extra, packages in EXTRAS.items():
         if root in packages.values():
-            return f"{root} is not installed: run  pip install 'mien[{extra}]'"
+            return f"{root} is not installed", f"pip install 'mien[{extra}]'"
     return None
 
 
@@ -131,8 +139,8 @@ def _examine_package(package: str, module: str) -> Finding:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        known = explain_import_error(error)
-        mend = known.rpartition("run  ")[2] if known else f"pip install --force-reinstall {package}"
+        diagnosis = _diagnose(error)
+        mend = diagnosis[1] if diagnosis else f"pip install --force-reinstall {package}"
         return Finding(package, "broken", f"{installed} does not load: {error}", mend)
     except Exception as error:  # a damaged package may raise anything, and that is what is looked for
         mend = f"pip install --force-reinstall {package}"
@@ -161,7 +169,7 @@ def _examine_codecs() -> list[Finding]:
         return []
     libraries = ("libavformat", "libavcodec", "libswresample")
     versions = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in libraries)
-    lacking = sorted({"h264", "aac", "libx264"} - set(av.codecs_available))
+    lacking = sorted({"h264", "aac"} - set(av.codecs_available))
     if lacking:
         versions += f", without {', '.join(lacking)}"
         return [
@@ -180,6 +188,15 @@ def _examine_engine() -> list[Finding]:
     return [Finding("ONNX Runtime on", "ok", providers)]
 
 
+def _examine_speech_detector() -> list[Finding]:
+    """A finding on the speech detector's weights; none if numpy does not load, which has its own finding."""
+    try:
+        speech = importlib.import_module("mien.speech")
+    except ImportError:
+        return []
+    return examine_weights(Path(__file__).with_name("weights"), {speech.SPEECH_FILE: speech.SPEECH_SHA256})
+
+
 def _examine_extra(extra: str) -> Finding:
     """Versions of an extra's packages, read and not imported: torch alone takes seconds to load."""
     versions, lacking = [], []
@@ -195,13 +212,12 @@ def _examine_extra(extra: str) -> Finding:
     return Finding(f"[{extra}]", "ok", ", ".join(versions))
 
 
-def _examine_file(path: Path, checksum: str) -> Finding:
+def _examine_file(path: Path, sha256: str) -> Finding:
     if not path.is_file():
         return Finding(path.name, "broken", f"not in {path.parent}", REINSTALL_COMMAND)
-    with path.open("rb") as content:
-        digest = file_digest(content, "sha256").hexdigest()
-    if digest != checksum:
+    found = checksum(path)
+    if found != sha256:
         return Finding(
-            path.name, "broken", f"SHA-256 is {digest[:12]}…, expected {checksum[:12]}…", REINSTALL_COMMAND
+            path.name, "broken", f"SHA-256 is {found[:12]}…, expected {sha256[:12]}…", REINSTALL_COMMAND
         )
-    return Finding(path.name, "ok", f"SHA-256 {checksum[:12]}…")
+    return Finding(path.name, "ok", f"SHA-256 {sha256[:12]}…")

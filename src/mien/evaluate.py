@@ -20,23 +20,23 @@ from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ravdess import read_ravdess
 from mien.errors import CheckpointError, DatasetError, MissingExtraError
 from mien.expressions import EXPRESSIONS, position
-from mien.media import read_sound
+from mien.media import read_waveform
 from mien.metrics import score
 from mien.pictures import draw_confusion, draw_reliability
 from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.speech import log_mel
-from mien.windows import clip_windows, cut_window
+from mien.whole import written_whole
+from mien.windows import cut_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jaxtyping import Float32, Int64
 
     from mien.datasets.corpus import Utterance
     from mien.metrics import Scores
-
-    Hook = Callable[[str, int, int], None]
+    from mien.spans import Hook
 
 WITHOUT_OTHER = tuple(name for name in EXPRESSIONS if name != "Other")
 
@@ -162,9 +162,7 @@ def predict_utterances(
     predict = VoicePredictor(load_model(model), n_threads=2)
     probs = []
     for done, each in enumerate(chosen):
-        mel = log_mel(np.concatenate([np.zeros(0, np.float32), *read_sound(each.path)]))
-        windows, masks = zip(*(cut_window(mel, start) for start in clip_windows(mel.shape[1])), strict=True)
-        probs.append(predict(np.stack(windows), np.stack(masks)).mean(0))
+        probs.append(predict(*cut_clip(log_mel(read_waveform(each.path)))).mean(0))
         hook("listening", done + 1, len(chosen))
     named = np.flatnonzero([each.label != "Other" for each in chosen])
     return Predictions(
@@ -189,11 +187,15 @@ def _among(
 
 
 def _lines(corpus: str, split: str, view: str, scores: Scores) -> list[str]:
-    per_class = ", ".join(f"{name} {one.f1:.2f} ({one.support})" for name, one in scores.per_class.items())
     return [
         f"{corpus} {split}, {view}: {scores.n} rows",
         f"  accuracy {scores.accuracy}  macro-F1 {scores.macro_f1}  UAR {scores.uar}  ECE {scores.ece:.3f}",
-        f"  F1 (rows): {per_class}",
+        f"  {'':10} {'F1':18}  {'recall':18}  {'precision':18}  {'rows':>6}",
+        *(
+            f"  {name:10} {f'{one.f1:.2f}':18}  {f'{one.recall:.2f}':18}  {f'{one.precision:.2f}':18}"
+            f"  {one.support:6}"
+            for name, one in scores.per_class.items()
+        ),
     ]
 
 
@@ -210,6 +212,5 @@ def _table(predictions: Predictions) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -6,7 +6,6 @@ both forms are the same network at half the size.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -31,6 +30,8 @@ from mien.models.layers import N_FEATURES
 from mien.models.speech import COLUMNS_PER_STEP, SpeechNet, pool_steps
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, read_manifest
 from mien.spec import KEY, ModelSpec
+from mien.speech import N_MELS
+from mien.whole import checksum
 from mien.windows import N_COLUMNS
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def export(
 
 
 def refuse_other_folder(folder: Path) -> None:
-    """Nothing; passes a folder that is a model, is empty or is not there: what is there will be replaced.
+    """Refuses to replace a folder that holds something else than a model.
 
     Raises:
         InputError: It holds something else.
@@ -239,12 +240,13 @@ def write_modality(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) 
     """Encoder and head as ONNX, and both together as float16 safetensors."""
     mask = torch.ones(2, N_COLUMNS, dtype=torch.bool)
     if isinstance(network, FaceNet):
-        crops = torch.zeros(2, spec.crop_px or 0, spec.crop_px or 0, 3, dtype=torch.uint8)
+        assert spec.crop_px is not None
+        crops = torch.zeros(2, spec.crop_px, spec.crop_px, 3, dtype=torch.uint8)
         write_onnx(FaceEncoder(network), {"crops": crops}, "features", spec, folder / FACE_FILES[0])
         features = torch.zeros(2, N_FEATURES)
         write_onnx(FaceHead(network, spec), {"features": features}, "probs", spec, folder / FACE_FILES[1])
     else:
-        heard = {"log_mel": torch.zeros(2, 64, N_COLUMNS), "column_mask": mask}
+        heard = {"log_mel": torch.zeros(2, N_MELS, N_COLUMNS), "column_mask": mask}
         write_onnx(SpeechEncoder(network), heard, "steps", spec, folder / SPEECH_FILES[0])
         steps = torch.zeros(2, N_FEATURES, N_COLUMNS // COLUMNS_PER_STEP)
         write_onnx(
@@ -298,7 +300,7 @@ def quiet_exporter() -> Iterator[None]:
 
 
 def forget_origin(model: onnx.ModelProto) -> None:
-    """Nothing; takes out what torch's exporter notes of each node: the lines of code, and where they lay."""
+    """Removes the source paths and code lines that torch's exporter stores with each node."""
     graph = model.graph
     for part in (
         model,
@@ -331,7 +333,7 @@ def halve_weights(model: onnx.ModelProto) -> None:
 
 
 def round_to_half(network: FaceNet | SpeechNet) -> None:
-    """Nothing; rounds every weight to the nearest float16, in place, still computing in float32."""
+    """Rounds every weight in place to the nearest float16; arithmetic stays float32."""
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
@@ -349,12 +351,12 @@ def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) ->
     network.eval()
     model = read_manifest(folder)
     if isinstance(network, FaceNet):
-        size_px = spec.crop_px or 0
-        crops = generator.integers(0, 256, (16, size_px, size_px, 3), np.uint8)
+        assert spec.crop_px is not None
+        crops = generator.integers(0, 256, (16, spec.crop_px, spec.crop_px, 3), np.uint8)
         by_onnx = FacePredictor(model)(crops)
         by_torch = FaceHead(network, spec)(FaceEncoder(network)(torch.from_numpy(crops)))
     else:
-        log_mel = generator.normal(-6, 3, (8, 64, N_COLUMNS)).astype(np.float32)
+        log_mel = generator.normal(-6, 3, (8, N_MELS, N_COLUMNS)).astype(np.float32)
         mask = np.arange(N_COLUMNS) < generator.integers(40, N_COLUMNS + 1, (8, 1))
         by_onnx = VoicePredictor(model)(log_mel, mask)
         steps = network.encode(torch.from_numpy(log_mel), torch.from_numpy(mask))
@@ -365,8 +367,3 @@ def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) ->
             f"{spec.modality}: torch and ONNX differ by {difference:.1e}, at most {PARITY:.0e} is allowed"
         )
     return difference
-
-
-def checksum(path: Path) -> str:
-    """sha256 of a file, as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

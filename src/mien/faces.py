@@ -36,8 +36,8 @@ FERPLUS_LANDMARKS = (
 """Where the detector's five points lie on the average FER+ picture, in units of its side, made symmetric.
 
 2,000 random training faces, of which 99.6 % were found when enlarged to 192 or 256 px:
-`python benchmarks/template.py FERPLUS48.parquet`. Single pictures stray from it by these deviations, which
-training must cover: scale 0.17, rotation 12°, shift 0.075 (x) and 0.057 (y) sides.
+`python benchmarks/template.py FERPLUS48.parquet`. Single pictures stray from it by these deviations:
+scale 0.17, rotation 12°, shift 0.075 (x) and 0.057 (y) sides.
 """
 
 MAX_FACES = 16

@@ -73,7 +73,7 @@ def proportion(
 
 
 def check_weights(voice_weight: float, face_weight: float) -> None:
-    """Nothing; passes only weights that Eq. 4 can divide by.
+    """Refuses weights that Eq. 4 cannot divide by.
 
     Raises:
         InputError: A weight is negative or not finite, or both are 0.

@@ -27,7 +27,7 @@ from av.video.reformatter import VideoReformatter
 
 from mien.errors import InputError, MediaError
 from mien.spans import SAMPLE_RATE
-from mien.waveform import Clock, lay_out, mix
+from mien.waveform import SHORTEST_STEP, Clock, lay_out, mix
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -41,16 +41,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped, UInt8
 
 REFUSED_FORMATS = frozenset(
-    {
-        "concat",
-        "dash",
-        "hls",
-        "rtp",
-        "rtsp",
-        "sap",
-        "sdp",
-        "webm_dash_manifest",
-    }  # lists of other files, addresses
+    {"concat", "dash", "hls", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"}  # lists of files, addresses
     | {"adf", "bin", "idf", "tty", "xbin"}  # text, which would become a film of its letters
 )
 """FFmpeg's names of the formats that are not read."""
@@ -143,7 +134,7 @@ def probe(path: str | Path) -> MediaInfo:
 def read_frames(path: str | Path) -> Iterator[Frame]:
     """Every frame of a file that can be decoded, in presentation order; none where it has no picture.
 
-    Times never decrease; a frame without a timestamp is taken to follow directly on the one before.
+    Times increase: a frame without a timestamp follows on the one before, a late one stands beside it.
 
     Raises:
         InputError: There is no such file.
@@ -154,19 +145,28 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         if stream is None:
             return
         stream.thread_type = "AUTO"
-        time_base = stream.time_base or 0
         usual_duration = 1 / (_fps(stream) or 25)
-        clock, index, time, expected = Clock(), 0, 0.0, 0.0
-        for stamp, picture in _decode(source, stream, stream.decode):
+        clock, index, time, expected = Clock(_decode(source, stream, stream.decode)), 0, -SHORTEST_STEP, 0.0
+        for stamp, picture in clock:
             if source.is_still:
                 yield Frame(0, 0.0, picture)
                 return
-            time = max(time, clock.place(stamp, expected))
+            time = max(time + SHORTEST_STEP, clock.place(stamp, expected))
             yield Frame(index, time, picture)
             index += 1
-            expected = time + (float(picture.duration * time_base) or usual_duration)
+            expected = time + (float(picture.duration * (stream.time_base or 0)) or usual_duration)
         if index == 0:
             raise _nothing_decodes(source.path, stream)
+
+
+def read_packets(path: str | Path) -> Iterator[tuple[float, float, bool]]:
+    """Time and duration in seconds of each packet of picture, and whether the file shows it to be broken."""
+    with _open(path) as source, suppress(FFmpegError):
+        for packet in source.container.demux(source.picture) if source.picture else ():
+            if packet.pts is not None and not packet.is_discard:
+                tick = packet.time_base or Fraction(0)
+                time = float(packet.pts * tick - source.start)
+                yield time, float((packet.duration or 0) * tick), packet.is_corrupt
 
 
 def read_sound(path: str | Path) -> Iterator[Float32[np.ndarray, "samples"]]:
@@ -192,6 +192,11 @@ def read_sound(path: str | Path) -> Iterator[Float32[np.ndarray, "samples"]]:
                 yield chunk
         if n_samples == 0 and source.picture is None:
             raise _nothing_decodes(source.path, stream)
+
+
+def read_waveform(path: str | Path) -> Float32[np.ndarray, "samples"]:
+    """The whole sound of a file, 16 kHz mono; no samples where it has none."""
+    return np.concatenate([np.zeros(0, np.float32), *read_sound(path)])
 
 
 def _resample(

@@ -7,12 +7,14 @@ Conventions, the same in every table of this project:
   from everything, whatever was predicted for it. A labelled row without a prediction is an error.
 - **Everything is counted once**, by `confusion`: rows are labels, columns are predictions. The scores are
   functions of those counts and take a stack of such matrices as readily as one ("*more classes classes").
-- **Pooled**: all rows of a split are counted together, never averaged by video or speaker (SPEC C11.5).
+- **Pooled**: all rows of a split are counted together, never averaged by video or speaker.
 - **F1 of a class that is neither labelled nor predicted is 0**, and it counts in macro-F1: the mean runs over
   all of `classes`, as scikit-learn's `f1_score(average="macro", labels=classes, zero_division=0)`.
 - **UAR** is the mean recall over the classes that occur in the labels; **WAR** is plain accuracy.
 - **Intervals** are percentiles of a bootstrap. Frames of one video are nearly copies of each other, so give
-  `groups` (the video, the speaker): then whole groups are drawn.
+  `groups` (the video, the speaker): then whole groups are drawn. All scores share the same resamples.
+- **Of a class alone**, a resample that leaves a ratio nothing to divide by says nothing of it and is left out
+  of that interval; if all do, the bounds are None, as is the case for the recall of a class without rows.
 - **ECE** (`mien.calibration`) looks at the largest probability of each row, in bins of equal count.
 """
 
@@ -39,26 +41,35 @@ _DRAWN_AT_ONCE = 4_000_000  # numbers that `bootstrap` holds at a time (32 MB)
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A score and the bounds between which resampling puts it."""
+    """A score and the bounds between which resampling puts it.
+
+    >>> f"{Interval(0.25, 0.5, 0.75):.2f}"
+    '0.50 [0.25, 0.75]'
+    """
 
     low: float | None
-    """None, like `high`, where a single row or group leaves nothing to resample."""
+    """None, like `high`, where nothing was resampled, or no resample said anything of this score."""
     value: float
     high: float | None
 
-    def __str__(self) -> str:
+    def __format__(self, digits: str) -> str:
+        """The score and its bounds, all three with these digits."""
+        digits = digits or ".4f"
         if self.low is None or self.high is None:
-            return f"{self.value:.4f}"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+            return format(self.value, digits)
+        return f"{self.value:{digits}} [{self.low:{digits}}, {self.high:{digits}}]"
+
+    def __str__(self) -> str:
+        return format(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
     """What one class alone scores; a ratio with nothing to divide by is 0."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: Interval
+    recall: Interval
+    f1: Interval
     support: int
     """Rows with this label."""
 
@@ -129,15 +140,15 @@ def score(
     else:
         names = predicted  # type: ignore[assignment]  # an array of names is a sequence too
     units = _units(labels, names, classes, groups)
-    counts = confusion(labels, names, classes)
+    counts, drawn = _total(units), _resamples(units)
     return Scores(
         classes=classes,
         n=int(counts.sum()),
         n_groups=None if groups is None else int(units.times.sum()),
-        macro_f1=_resampled(macro_f1, units),
-        accuracy=_resampled(accuracy, units),
-        uar=_resampled(uar, units),
-        per_class=per_class(counts, classes),
+        macro_f1=_interval(float(macro_f1(counts)), macro_f1(drawn)),
+        accuracy=_interval(float(accuracy(counts)), accuracy(drawn)),
+        uar=_interval(float(uar(counts)), uar(drawn)),
+        per_class=per_class(counts, classes, drawn),
         confusion=counts,
         quadrants=quadrant_confusion(counts, classes),
         ece=expected_gap(bins) if bins else None,
@@ -167,7 +178,7 @@ def macro_f1(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.nda
     >>> float(macro_f1(np.array([[1, 1], [0, 2]])).round(4))
     0.7333
     """
-    return np.asarray(_f1(counts).mean(axis=-1))
+    return np.asarray(_ratio(*_ratios(counts)["f1"]).mean(axis=-1))
 
 
 def accuracy(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.ndarray, "*more"]:
@@ -181,14 +192,27 @@ def uar(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.ndarray,
     return np.asarray(_ratio(_right(counts), support).sum(axis=-1) / (support > 0).sum(axis=-1))
 
 
-def per_class(counts: Num[np.ndarray, "classes classes"], classes: tuple[str, ...]) -> dict[str, ClassScores]:
-    """Precision, recall, F1 and support of each class, by name."""
-    precision = _ratio(_right(counts), counts.sum(axis=0))
-    recall = _ratio(_right(counts), counts.sum(axis=1))
-    table = zip(classes, precision, recall, _f1(counts), counts.sum(axis=1), strict=True)
+def per_class(
+    counts: Num[np.ndarray, "classes classes"],
+    classes: tuple[str, ...],
+    drawn: Num[np.ndarray, "resamples classes classes"] | None = None,
+) -> dict[str, ClassScores]:
+    """Precision, recall, F1 and support of each class, by name.
+
+    Args:
+        counts: Labels down, predictions across.
+        classes: Names.
+        drawn: Counts of resamples; with none, the scores have no bounds.
+    """
+    resamples = _ratios(np.zeros((0, *counts.shape)) if drawn is None else drawn)
+    columns = {}
+    for ratio, (part, whole) in _ratios(counts).items():
+        parts, wholes = resamples[ratio]
+        values, shares, defined = _ratio(part, whole).tolist(), _ratio(parts, wholes), wholes > 0
+        columns[ratio] = [_interval(values[k], shares[defined[:, k], k]) for k in range(len(classes))]
     return {
-        name: ClassScores(precision=float(p), recall=float(r), f1=float(f), support=int(n))
-        for name, p, r, f, n in table
+        name: ClassScores(support=support, **{ratio: column[k] for ratio, column in columns.items()})
+        for k, (name, support) in enumerate(zip(classes, counts.sum(axis=1).tolist(), strict=True))
     }
 
 
@@ -239,7 +263,9 @@ def bootstrap(
     Raises:
         MetricError: There is no labelled row, lengths differ, or a name is unknown.
     """
-    return _resampled(score, _units(labels, predictions, classes, groups), n, seed, level)
+    units = _units(labels, predictions, classes, groups)
+    value = score(_total(units).astype(np.float64))
+    return _interval(float(value), score(_resamples(units, n, seed)), level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,27 +302,31 @@ def _units(
     return _Units(matrices.reshape(-1, len(classes), len(classes)), times)
 
 
-def _resampled(
-    score: Callable[[Float64[np.ndarray, "*more classes classes"]], Float64[np.ndarray, "*more"]],
-    units: _Units,
-    n: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """A score of all units, and its percentiles over resamples of them."""
+def _total(units: _Units) -> Int64[np.ndarray, "classes classes"]:
+    """The counts of all units together."""
+    return np.asarray(np.tensordot(units.times, units.matrices, axes=1), dtype=np.int64)
+
+
+def _resamples(units: _Units, n: int = 1000, seed: int = 0) -> Float64[np.ndarray, "drawn classes classes"]:
+    """The counts of `n` resamples; of none where there is a single unit."""
     flat = units.matrices.reshape(len(units.times), -1)
-    shape = units.matrices.shape[1:]
-    value = float(score((units.times @ flat).reshape(shape)))
     total = int(units.times.sum())
     if total < 2:
-        return Interval(None, value, None)
+        return np.zeros((0, *units.matrices.shape[1:]))
     rng = np.random.default_rng(seed)
     at_once = max(1, _DRAWN_AT_ONCE // len(units.times))
-    scores = []
-    for done in range(0, n, at_once):
-        draws = rng.multinomial(total, units.times / total, size=min(at_once, n - done))
-        scores.append(score((draws @ flat).reshape(-1, *shape)))
-    low, high = np.quantile(np.concatenate(scores), [(1 - level) / 2, (1 + level) / 2])
+    drawn = [
+        rng.multinomial(total, units.times / total, size=min(at_once, n - done)) @ flat
+        for done in range(0, n, at_once)
+    ]
+    return np.concatenate(drawn).reshape(-1, *units.matrices.shape[1:])
+
+
+def _interval(value: float, drawn: Float64[np.ndarray, " resamples"], level: float = 0.95) -> Interval:
+    """A score between percentiles of what the resamples score; without bounds if there is no resample."""
+    if not len(drawn):
+        return Interval(None, value, None)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), value, float(high))
 
 
@@ -322,9 +352,16 @@ def _right(counts: Num[np.ndarray, "*more classes classes"]) -> Num[np.ndarray, 
     return np.asarray(np.diagonal(counts, axis1=-2, axis2=-1))
 
 
-def _f1(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.ndarray, "*more classes"]:
-    """F1 of each class."""
-    return _ratio(2 * _right(counts), np.sum(counts, axis=-1) + np.sum(counts, axis=-2))
+def _ratios(
+    counts: Num[np.ndarray, "*more classes classes"],
+) -> dict[str, tuple[Num[np.ndarray, "*more classes"], Num[np.ndarray, "*more classes"]]]:
+    """What precision, recall and F1 divide for each class, and by what."""
+    right, predicted, support = _right(counts), np.sum(counts, axis=-2), np.sum(counts, axis=-1)
+    return {
+        "precision": (right, predicted),
+        "recall": (right, support),
+        "f1": (2 * right, predicted + support),
+    }
 
 
 def _ratio(

@@ -17,6 +17,7 @@ import numpy as np
 from mien.calibration import expected_gap
 from mien.errors import InputError, MissingExtraError
 from mien.metrics import accuracy, macro_f1
+from mien.whole import written_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -208,12 +209,8 @@ def _write(figure: Figure, path: str | Path) -> None:
             f"{wanted.name} is no name for a picture; expected one that ends in {', '.join(FORMATS)}"
         )
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    aside = wanted.with_name(f".{wanted.name}.part")
-    try:
+    with written_whole(wanted) as aside:
         figure.savefig(aside, format=ending[1:], dpi=150)
-        aside.replace(wanted)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _percent(share: float) -> str:

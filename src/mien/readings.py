@@ -64,7 +64,10 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
 
 def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: Voice) -> Iterator[Reading]:
     predict = FacePredictor(model)
-    template = Template(predict.spec.crop_px or 0, predict.spec.landmarks or ())
+    spec = predict.spec
+    assert spec.crop_px is not None
+    assert spec.landmarks is not None
+    template = Template(spec.crop_px, spec.landmarks)
     detector = RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
     tracker = Tracker(start_confidence=0.0) if media.is_still else Tracker()
     frames = read_frames(media.path)

@@ -3,6 +3,7 @@
 Time is float seconds everywhere in this package; conversions happen here and nowhere else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor
 
@@ -13,7 +14,17 @@ HOP_SAMPLES = 160
 """Samples between two mel columns: 10 ms."""
 
 COLUMNS_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
-"""Mel columns per second; column j is centred on (j + 0.5) · 10 ms (SPEC C1)."""
+"""Mel columns per second; column j is centred on (j + 0.5) · 10 ms."""
+
+MEL_FLOOR = 1e-5
+"""Least mel power; its logarithm is what silence, and sound outside the file, looks like."""
+
+Hook = Callable[[str, float, float], None]
+"""Called with what is being done, how far it is, and how much there is (0 where unknown).
+
+Of a file these are seconds; of training and scoring, steps and items. It stands here, at the bottom, since
+stages that import nothing else of each other call it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +56,6 @@ class Span:
         return self.start <= time < self.end
 
 
-def sample_at(time: float) -> int:
-    """Index of the sample nearest to a time.
-
-    >>> sample_at(0.5)
-    8000
-    """
-    return floor(time * SAMPLE_RATE + 0.5)
-
-
 def column_at(time: float) -> int:
     """Index of the mel column in whose 10 ms a time lies.
 
@@ -61,12 +63,3 @@ def column_at(time: float) -> int:
     11
     """
     return floor(time * COLUMNS_PER_SECOND + 1e-9)
-
-
-def column_time(column: int) -> float:
-    """Centre of a mel column in seconds.
-
-    >>> column_time(11)
-    0.115
-    """
-    return (column + 0.5) / COLUMNS_PER_SECOND

@@ -36,11 +36,11 @@ class ModelSpec:
     temperature: float = 1.0
     """Divides the logits; fitted on data that fitted nothing else."""
     crop_px: int | None = None
-    """Side of a face crop; None for speech."""
+    """Side of a face crop; None for speech, and only there."""
     landmarks: tuple[tuple[float, float], ...] | None = None
-    """Where the five points go in a crop, in units of its side; None for speech."""
+    """Where the five points go in a crop, in units of its side; None for speech, and only there."""
     window: float | None = None
-    """Seconds of sound in one window; None for faces."""
+    """Seconds of sound in one window; None for faces, and only there."""
     licence: str
     """Under which terms the weights may be used."""
     training: dict[str, Any]
@@ -76,6 +76,13 @@ def read_spec(text: str | None, source: str) -> ModelSpec:
     for name, kind in typing.get_type_hints(ModelSpec).items():
         if not fits(values[name], kind):
             raise CheckpointError(f"{source}: its {name} is {values[name]!r}; the file is damaged")
+    wanted = ("crop_px", "landmarks") if values["modality"] == "face" else ("window",)
+    lacking = [name for name in wanted if values[name] is None]
+    if lacking:
+        raise CheckpointError(
+            f"{source} describes a {values['modality']} model without {' and '.join(lacking)}; "
+            "export it again"
+        )
     values["expressions"] = tuple(values["expressions"])
     values["masked"] = tuple(values["masked"])
     if values["expressions"] != EXPRESSIONS:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.engine import open_session, refuse_altered
-from mien.spans import HOP_SAMPLES, SAMPLE_RATE
+from mien.spans import HOP_SAMPLES, MEL_FLOOR, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32
@@ -31,8 +31,6 @@ WINDOW_SAMPLES = 400
 N_MELS = 64
 LOWEST_HZ, HIGHEST_HZ = 20.0, 7600.0
 """Where the lowest mel filter begins and the highest one ends."""
-FLOOR = 1e-5
-"""Least mel power; its logarithm is what silence, and sound outside the file, looks like."""
 
 SILENCE_DBFS = -70.0
 """A column is silent where the RMS of its 32 ms about their mean is below this (0 dBFS: RMS of 1). Quiet
@@ -75,7 +73,7 @@ class SoundColumns:
 
 
 def log_mel(waveform: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "64 columns"]:
-    """The log-mel spectrogram of a whole recording (16 kHz mono), one column per full 10 ms of it (SPEC C1).
+    """The log-mel spectrogram of a whole recording (16 kHz mono), one column per full 10 ms of it.
 
     >>> log_mel(np.zeros(16_000, np.float32)).shape
     (64, 100)
@@ -220,7 +218,7 @@ def _log_mel(frames: Float32[np.ndarray, "columns 512"]) -> Float32[np.ndarray, 
     spectrum = np.fft.rfft(frames * _window())
     power = spectrum.real**2 + spectrum.imag**2
     mel: Float32[np.ndarray, "64 columns"] = mel_filters() @ power.T
-    columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(FLOOR)))
+    columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(MEL_FLOOR)))
     return columns
 
 

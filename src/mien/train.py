@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from mien.models.face import FaceNetConfig
 from mien.models.speech import SpeechNet
 from mien.pictures import draw_learning_curves
 from mien.spec import ModelSpec
+from mien.whole import checksum, written_whole
 from mien.windows import WINDOW
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from mien.datasets.batches import Batch
     from mien.recipes import TrainConfig
-
-    Hook = Callable[[str, int, int], None]
+    from mien.spans import Hook
 
 CROP_PX = 48
 """Side of the crops that the face net is given; that of FER+'s pictures, so that video is no sharper."""
@@ -102,7 +101,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     if start is not None:
         _, begun = load_network(start)
-        told["start"] = {"sha256": sha256(start.read_bytes()).hexdigest(), **begun.training}
+        told["start"] = {"sha256": checksum(start), **begun.training}
     spec = describe(config, told)
     state = start_or_resume(config, spec, batches, out, start)
     steps_per_epoch = max(1, batches.n_train // config.batch_size)
@@ -145,7 +144,7 @@ def take_step(state: State, batches: FaceBatches | SpeechBatches, config: TrainC
 
 
 def note_loss(history: list[dict[str, float]], loss: float) -> None:
-    """Nothing; takes a step's loss into the mean of the epoch under way, `n` steps long so far."""
+    """Adds a step's loss to the mean of the current epoch, which is `n` steps long so far."""
     if not history or "choose_loss" in history[-1]:
         history.append({"epoch": float(len(history) + 1), "train_loss": 0.0, "n": 0.0})
     entry = history[-1]
@@ -199,7 +198,7 @@ def held_out_scores(
     log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     predicted = [EXPRESSIONS[k] for k in logits.argmax(1)]
     counts = confusion(batches.held_labels, predicted, EXPRESSIONS)
-    present = [one.f1 for one in per_class(counts, EXPRESSIONS).values() if one.support]
+    present = [one.f1.value for one in per_class(counts, EXPRESSIONS).values() if one.support]
     return {
         "choose_loss": float(-(batches.held_targets * log_probs).sum(1).mean()),
         "choose_accuracy": float(accuracy(counts)),
@@ -346,7 +345,6 @@ def load_state(state: State, spec: ModelSpec, out: Path) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Writes JSON beside `path` and renames."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
+    """Writes JSON, whole or not at all."""
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Which faces and which mel columns belong to a label time; the same for training and inference.
 
-A window is 3.2 s: 320 mel columns, and nine faces 0.4 s apart, the middle one at the label time (SPEC C1).
+A window is 3.2 s: 320 mel columns, and nine faces 0.4 s apart, the middle one at the label time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.spans import COLUMNS_PER_SECOND
+from mien.spans import COLUMNS_PER_SECOND, MEL_FLOOR
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32
@@ -27,7 +27,7 @@ N_FACES = 9
 FACE_STEP = 0.4
 """Seconds between the faces of a window."""
 
-QUIETEST = float(np.log(1e-5))
+QUIETEST = float(np.log(MEL_FLOOR))
 """Log-mel value that stands in columns outside the file."""
 
 
@@ -64,6 +64,15 @@ def cut_window(
         window[:, first - start : last - start] = log_mel[:, first:last]
         mask[first - start : last - start] = True
     return window, mask
+
+
+def cut_clip(
+    log_mel: Float32[np.ndarray, "mels columns"],
+) -> tuple[Float32[np.ndarray, "windows mels window"], Bool[np.ndarray, "windows window"]]:
+    """The windows that cover a clip (see `clip_windows`), and which of their columns lie inside it."""
+    starts = clip_windows(log_mel.shape[1])
+    windows, masks = zip(*(cut_window(log_mel, start) for start in starts), strict=True)
+    return np.stack(windows), np.stack(masks)
 
 
 def clip_windows(n_columns: int) -> tuple[int, ...]:

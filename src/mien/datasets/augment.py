@@ -1,7 +1,7 @@
 """Training faces and utterances in, varied ones out, by torch's global generator, seeded before every step.
 
-Faces are jittered at least as widely as the detector's points spread on FER+ (scale sd 0.17, rotation sd 12
-degrees, shift sd 0.07 sides), and blurred, so that 48 px stills and crops from video look alike. Speech
+FER+ pictures are loosely framed as they are (docs/decisions/0011); faces are jittered on top of that, and
+blurred, so that 48 px stills and crops from video look alike. Speech
 varies in speed, level, band and noise, so that a corpus cannot be told from its channel.
 """
 
@@ -60,7 +60,7 @@ class SpeechAugmentation:
     time_mask: int = 32
     """Widest masked stretch, columns; two stretches."""
     mask: float = 0.8
-    """Chance of SpecAugment masks (SPEC C1)."""
+    """Chance of SpecAugment masks."""
 
 
 def vary_faces(

@@ -19,18 +19,19 @@ from mien.datasets.augment import (
     vary_waveform,
 )
 from mien.expressions import EXPRESSIONS, position
-from mien.media import read_sound
+from mien.media import read_waveform
 from mien.spans import COLUMNS_PER_SECOND
 from mien.speech import log_mel
-from mien.windows import clip_windows, cut_window
+from mien.windows import cut_clip, cut_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from jaxtyping import Float, Float32
+    from jaxtyping import Float
     from torch import Tensor
 
     from mien.datasets.corpus import Stills, Utterance
+    from mien.spans import Hook
 
 
 class Batch(NamedTuple):
@@ -82,18 +83,18 @@ class SpeechBatches:
         utterances: Sequence[Utterance],
         augmentation: SpeechAugmentation,
         balance: float,
-        hook: Callable[[str, int, int], None],
+        hook: Hook,
     ) -> None:
         train = [each for each in utterances if each.split == "train"]
         choose = [each for each in utterances if each.split == "choose"]
         self.augmentation = augmentation
         self.waveforms = []
         for done, each in enumerate(train):
-            self.waveforms.append(read_waveform(each))
+            self.waveforms.append(read_waveform(each.path))
             hook("reading speech", done + 1, len(train))
         self.targets = torch.eye(len(EXPRESSIONS))[[position(each.label) for each in train]]
         self.weights = draw_weights([each.label for each in train], balance)
-        self.held_mels = [log_mel(read_waveform(each)) for each in choose]
+        self.held_mels = [log_mel(read_waveform(each.path)) for each in choose]
         self.held_labels = tuple(each.label for each in choose)
         self.held_targets = np.eye(len(EXPRESSIONS), dtype=np.float32)[
             [position(label) for label in self.held_labels]
@@ -120,15 +121,8 @@ class SpeechBatches:
     def held_out(self) -> Iterator[HeldOut]:
         """The utterances of `choose`, one batch of windows each."""
         for item, mel in enumerate(self.held_mels):
-            cuts = [cut_window(mel, start) for start in clip_windows(mel.shape[1])]
-            windows = torch.from_numpy(np.stack([window for window, _ in cuts]))
-            masks = torch.from_numpy(np.stack([mask for _, mask in cuts]))
-            yield HeldOut((windows, masks), np.full(len(cuts), item))
-
-
-def read_waveform(utterance: Utterance) -> Float32[np.ndarray, "samples"]:
-    """The whole sound of an utterance, 16 kHz mono."""
-    return np.concatenate([np.zeros(0, np.float32), *read_sound(utterance.path)])
+            windows, masks = cut_clip(mel)
+            yield HeldOut((torch.from_numpy(windows), torch.from_numpy(masks)), np.full(len(windows), item))
 
 
 def draw_weights(labels: Sequence[str], balance: float) -> Float[Tensor, "rows"]:

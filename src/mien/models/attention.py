@@ -1,6 +1,6 @@
 """Attention blocks: a feature map enters, a re-weighted map of the same shape leaves.
 
-GCSA (the paper's §4.3, Eq. 1-3) and MECS, the median-enhanced block of its abstract (SPEC A, C2).
+GCSA (the paper's §4.3, Eq. 1-3) and MECS, the median-enhanced block of its abstract.
 
 Axes: N maps, C channels, H W image (or mel rows and time columns), g groups.
 """

@@ -15,6 +15,7 @@ from mien.errors import CheckpointError
 from mien.models.face import FaceNet, FaceNetConfig
 from mien.models.speech import SpeechNet, SpeechNetConfig
 from mien.spec import KEY, ModelSpec, fits, read_spec
+from mien.whole import written_whole
 
 Config = TypeVar("Config")
 
@@ -55,10 +56,9 @@ def load_network(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
-    """Writes named tensors and text beside `path` and renames, so that a file is whole or absent."""
-    aside = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
-    aside.replace(path)
+    """Writes named tensors and text as one safetensors file, whole or not at all."""
+    with written_whole(path) as aside:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

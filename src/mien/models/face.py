@@ -1,4 +1,4 @@
-"""RHCNN, the face encoder: one aligned crop in, one feature vector out (§4.2; SPEC C4).
+"""RHCNN, the face encoder: one aligned crop in, one feature vector out (§4.2).
 
 Axes: B crops, C channels, H W image, D features, E expressions. Sizes at line ends are for 112 px crops.
 """

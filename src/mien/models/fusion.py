@@ -1,4 +1,4 @@
-"""The proportion rule on log-probabilities, with fixed or learned weights (§4.4, Eq. 4; SPEC C7).
+"""The proportion rule on log-probabilities, with fixed or learned weights (§4.4, Eq. 4).
 
 Axes: B samples, E expressions. `mien.fusion` holds the same rule on arrays, without torch.
 """

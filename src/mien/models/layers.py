@@ -18,7 +18,7 @@ def conv_bn_relu(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: in
 
 
 def initialise(network: nn.Module) -> None:
-    """Nothing; gives convolutions Kaiming-normal weights (fan out) and no bias (SPEC C0).
+    """Gives convolutions Kaiming-normal weights (fan out) and zero bias.
 
     Batch norms start at one and zero as torch makes them.
     """

@@ -47,7 +47,7 @@ class ExpressionNet(nn.Module):
     ) -> LogProbs:
         """Voice, face and fused log-probabilities; a modality is there where its mask says so anywhere."""
         n_windows, n_faces = face_mask_BK.shape
-        # only valid faces pass the encoder, so that padding never enters the batch statistics (SPEC C1)
+        # only valid faces pass the encoder, so that padding never enters the batch statistics
         valid = face_mask_BK.flatten().nonzero().squeeze(1)
         features_ND = self.face.encode(face_BKHW.flatten(0, 1)[valid].unsqueeze(1))
         empty = features_ND.new_zeros(n_windows * n_faces, features_ND.shape[-1])

@@ -1,4 +1,4 @@
-"""MCNN, the speech encoder: a window of log-mel in, a sequence of feature vectors out (§4.2; SPEC C3).
+"""MCNN, the speech encoder: a window of log-mel in, a sequence of feature vectors out (§4.2).
 
 Axes: B windows, M mel bins (rows), F mel frames (columns), T steps of 80 ms, D features, E expressions.
 """
@@ -107,7 +107,7 @@ def steps_heard(column_mask: Bool[Tensor, "B F"], n_steps: int) -> Float[Tensor,
 
 
 def pool_steps(steps: Float[Tensor, "B D T"], column_mask: Bool[Tensor, "B F"]) -> Float[Tensor, "B D"]:
-    """Mean over the steps whose columns lie inside the file (SPEC C5)."""
+    """Mean over the steps whose columns lie inside the file."""
     weights = steps_heard(column_mask, steps.shape[-1]).to(steps.dtype)
     return (steps * weights.unsqueeze(1)).sum(-1) / weights.sum(-1, keepdim=True).clamp(min=1e-6)
 
@@ -137,7 +137,7 @@ class SpeechNet(nn.Module):
     def encode(
         self, log_mel: Float[Tensor, "B M F"], column_mask: Bool[Tensor, "B F"]
     ) -> Float[Tensor, "B D T"]:
-        """Steps of features; columns outside the file count as the quietest sound there is (SPEC C1)."""
+        """Steps of features; columns outside the file count as the quietest sound there is."""
         heard = torch.where(column_mask.unsqueeze(1), log_mel, QUIETEST)
         steps: Tensor = self.encoder(((heard - self.mel_mean) / self.mel_std).unsqueeze(1))
         return steps

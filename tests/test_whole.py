@@ -1,0 +1,76 @@
+"""A file is there whole or not at all, and its checksum is that of all of it."""
+
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.whole import checksum, written_whole
+
+contents = st.binary(max_size=100)
+
+
+@given(st.none() | contents, contents)
+def test_what_is_written_takes_the_place_of_what_was_there(old: bytes | None, new: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        if old is not None:
+            path.write_bytes(old)
+        with written_whole(path) as aside:
+            aside.write_bytes(new)
+            assert (path.read_bytes() if path.exists() else None) == old
+        assert path.read_bytes() == new
+        assert list(path.parent.iterdir()) == [path]
+
+
+def write_and_fail(path: Path, content: bytes | None, error: BaseException) -> None:
+    with written_whole(path) as aside:
+        if content is not None:
+            aside.write_bytes(content)
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("new", [None, b"half of th"])
+def test_a_failure_leaves_what_was_there_and_nothing_else(
+    error: BaseException, old: bytes | None, new: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "figures.json"
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(type(error)):
+        write_and_fail(path, new, error)
+    assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == (
+        {} if old is None else {"figures.json": old}
+    )
+
+
+def test_a_folder_in_the_place_is_a_failure_too(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.mkdir()
+    with pytest.raises(OSError, match="figures"), written_whole(path) as aside:
+        aside.write_text("{}")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_wrote_nothing_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "figures.json"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_written_in_the_same_folder_so_that_renaming_is_one_step(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "figures.json") as aside:
+        assert aside == tmp_path / ".figures.json.part"
+        aside.touch()
+
+
+@pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 5_000])
+def test_checksum_is_that_of_the_whole_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(content)
+    assert checksum(path) == sha256(content).hexdigest()
