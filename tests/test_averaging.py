@@ -12,10 +12,12 @@ from mien.calibration import fit_temperature
 from mien.errors import CheckpointError, DatasetError
 from mien.models.checkpoint import build_network, load_network, save_network
 from mien.recipes import override, train_face
-from mien.train import describe, held_out_logits, read_batches
+from mien.selection import held_out_logits
+from mien.sources import read_batches
+from mien.train import describe
 
 CONFIG = override(train_face(), ["network.attention.name=none", "network.input_px=16"])
-SPEC = describe(CONFIG, {"corpora": ["FER+"]})
+SPEC = describe(CONFIG, {"corpora": ["FER+"]}, 48)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_one_checkpoint_keeps_its_weights(data: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_be_averaged_is_refused_and_nothing_written(data: Path, tmp_path: Path) -> None:
     run = write(tmp_path / "run.safetensors", 0)
-    larger = describe(override(CONFIG, ["network.attention.name=mecs"]), {})
+    larger = describe(override(CONFIG, ["network.attention.name=mecs"]), {}, 48)
     save_network(build_network(larger), larger, tmp_path / "larger.safetensors")
     with pytest.raises(CheckpointError, match=r"larger\.safetensors holds another network"):
         average([run, tmp_path / "larger.safetensors"], data, tmp_path / "out.safetensors", no_hook)

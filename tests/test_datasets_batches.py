@@ -10,7 +10,7 @@ import torch
 
 from corpora import write_emodb, write_ferplus, write_ravdess
 from media_files import flat_frames, write_video
-from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
+from mien.datasets.augment import STRONG, WEAK, FaceAugmentation, SpeechAugmentation
 from mien.datasets.batches import FaceBatches, SpeechBatches, draw_weights
 from mien.datasets.corpus import Clip, Stills
 from mien.datasets.emodb import read_emodb
@@ -58,15 +58,16 @@ def test_faces_are_drawn_from_train_with_their_targets(stills: Stills) -> None:
     train = stills.part("train")
     assert batches.n_train == len(train.names)
     torch.manual_seed(0)
-    (faces,), targets = batches.draw(16)
+    (faces,), targets, names = batches.draw(16)
     assert faces.shape == (16, 1, 48, 48)
     assert faces.dtype == torch.float32
     pictures = torch.from_numpy(train.images).float() / 255
-    for face, target in zip(faces, targets, strict=True):
+    for face, target, name in zip(faces, targets, names, strict=True):
         away = [(pictures - each).abs().amax((1, 2)) for each in (face, face.flip(-1))]
         row = int(torch.minimum(*away).argmin())
         assert min(each[row] for each in away) < 1e-3
         assert torch.equal(target, torch.from_numpy(train.targets[row]))
+        assert name == train.names[row]
 
 
 def test_faces_are_brought_to_the_network_s_size_and_are_a_function_of_the_seed(stills: Stills) -> None:
@@ -110,6 +111,38 @@ def test_a_teacher_s_word_is_a_share_of_the_target_and_all_of_it_without_a_label
     assert torch.equal(batches.weights, draw_weights(batches.labels, 0.5))
 
 
+def test_views_are_of_the_same_faces_without_labels_and_a_function_of_the_seed(stills: Stills) -> None:
+    batches = FaceBatches(stills, FaceAugmentation(), 32, 0.0)
+    with pytest.raises(DatasetError, match="no faces without labels; set"):
+        batches.draw_views(4, WEAK, STRONG)
+    batches.unlabelled = np.repeat(np.arange(0, 250, 25, dtype=np.uint8), 48 * 48).reshape(-1, 48, 48)
+    batches.unlabelled.flags.writeable = False  # as a mapped file is
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(batches.draw_views(40, WEAK, replace(STRONG, contrast=0.0, noise=0.0)))
+    assert all(torch.equal(*views) for views in zip(*drawn[:2], strict=True))
+    assert not torch.equal(drawn[0].strong, drawn[2].strong)
+    first, second, strong = (views[:, 0].flatten(1) for views in drawn[0])
+    assert first.shape == (40, 32 * 32)
+    shades = (first.median(1).values * 255).round()
+    assert set(shades.tolist()) == set(range(25, 250, 25)) | {0}
+    for views in (second, strong):  # a shade is that of its face but where something is erased
+        assert torch.equal((views.median(1).values * 255).round(), shades)
+    assert batches.n_train == len(batches.images)
+
+
+def test_two_weak_views_differ_and_the_strong_one_is_varied_as_it_is_asked(stills: Stills) -> None:
+    batches = FaceBatches(stills, FaceAugmentation(), 48, 0.0)
+    batches.unlabelled = stills.part("train").images
+    torch.manual_seed(0)
+    first, second, strong = batches.draw_views(8, WEAK, STILL)
+    assert not torch.equal(first, second)
+    pictures = torch.from_numpy(batches.unlabelled).float() / 255
+    for face in strong:
+        assert min((pictures - each).abs().amax((1, 2)).min() for each in (face, face.flip(-1))) < 1e-3
+
+
 def test_held_out_faces_come_whole_and_in_order(stills: Stills) -> None:
     batches = FaceBatches(stills, FaceAugmentation(), 32, 0.0)
     choose = stills.part("choose")
@@ -121,10 +154,10 @@ def test_held_out_faces_come_whole_and_in_order(stills: Stills) -> None:
     assert np.array_equal(batches.held_targets, choose.targets)
 
 
-def test_speech_is_drawn_from_train_with_its_targets(speech: SpeechBatches) -> None:
+def test_speech_is_drawn_from_train_with_its_targets(speech: SpeechBatches, utterances: list[Clip]) -> None:
     assert speech.n_train == 3
     torch.manual_seed(0)
-    (mels, mask), targets = speech.draw(30)
+    (mels, mask), targets, names = speech.draw(30)
     n_columns = 240
     assert mels.shape == (30, 64, n_columns)
     assert mels.dtype == torch.float32
@@ -133,11 +166,13 @@ def test_speech_is_drawn_from_train_with_its_targets(speech: SpeechBatches) -> N
     assert mask.any(1).all()
     assert Counter(EXPRESSIONS[k] for k in targets.argmax(1)).keys() == {"Neutral", "Anger", "Other"}
     assert targets.sum(1).tolist() == [1.0] * 30
+    assert len(names) == 30
+    assert set(names) == {clip.path.name for clip in utterances if clip.split == "train"}
 
 
 def test_the_length_of_a_training_window_is_a_setting(utterances: list[Clip]) -> None:
     batches = SpeechBatches(utterances, SpeechAugmentation(crop=0.8, mask=0), 0.0, lambda *_: None)
-    (mels, mask), _ = batches.draw(4)
+    (mels, mask), *_ = batches.draw(4)
     assert mels.shape == (4, 64, 80)
     outside = mels.transpose(1, 2)[~mask]
     assert outside.numel() > 0
@@ -158,8 +193,7 @@ def test_speech_is_a_function_of_the_seed(speech: SpeechBatches) -> None:
 def test_mean_and_deviation_are_those_of_train(speech: SpeechBatches, utterances: list[Clip]) -> None:
     mels = [log_mel(read_waveform(each.path)) for each in utterances if each.split == "train"]
     columns = np.concatenate(mels, axis=1)
-    assert speech.mel_mean == pytest.approx(columns.mean(), abs=1e-4)
-    assert speech.mel_std == pytest.approx(columns.std(), abs=1e-4)
+    assert speech.mel_range == pytest.approx((columns.mean(), columns.std()), abs=1e-4)
 
 
 def test_held_out_speech_is_whole_utterances_of_choose(speech: SpeechBatches, utterances: list[Clip]) -> None:
@@ -204,7 +238,7 @@ def test_the_shortest_clips_are_heard_and_clips_without_sound_refused(
     choose = [each for each in utterances if each.split == "choose"]
     short = replace(utterances[0], end=0.02)
     batches = SpeechBatches([short, *choose], SpeechAugmentation(mask=0), 0.0, lambda *_: None)
-    (_, mask), _ = batches.draw(20)
+    (_, mask), *_ = batches.draw(20)
     assert mask.any(1).all()
     silent = replace(short, path=write_video(tmp_path / "silent.mp4", flat_frames(5)), end=None)
     for none in (replace(short, end=0.01), silent):

@@ -35,8 +35,8 @@ def write_checkpoint(path: Path, spec: ModelSpec) -> Path:
 @pytest.fixture(scope="module")
 def specs() -> dict[str, ModelSpec]:
     small = ["network.attention.name=none"]
-    face = describe(override(train_face(), [*small, "network.input_px=32"]), {})
-    speech = describe(override(train_speech(), small), {})
+    face = describe(override(train_face(), [*small, "network.input_px=32"]), {}, 48)
+    speech = describe(override(train_speech(), small), {}, None)
     return {"face": replace(face, temperature=1.7), "speech": replace(speech, temperature=0.6)}
 
 

@@ -11,12 +11,12 @@ from mien.losses import CoarseFine, CoarseFineConfig
 from mien.models.checkpoint import build_network, save_network
 from mien.models.face import FaceNet
 from mien.recipes import override, train_face
-from mien.runs import State, copy_weights, load_state, save_state
+from mien.runs import State, copy_weights, join_processes, load_state, save_state
 from mien.spec import ModelSpec
 from mien.train import describe
 
 CONFIG = override(train_face(), ["network.attention.name=none", "network.input_px=16"])
-SPEC = describe(CONFIG, {})
+SPEC = describe(CONFIG, {}, 48)
 
 
 def some_state(seed: int, n_steps: int) -> State:
@@ -40,6 +40,7 @@ def some_state(seed: int, n_steps: int) -> State:
         loss=CoarseFine(CoarseFineConfig(scale=float(n_steps))),
         counts=torch.full((8, 8), float(n_steps)),
         forward=network,
+        team=join_processes(1),
     )
 
 
@@ -64,7 +65,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_state_of_another_configuration_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
     save_state(some_state(0, 1), SPEC, tmp_path)
-    other: ModelSpec = describe(override(CONFIG, ["epochs=3"]), {})
+    other: ModelSpec = describe(override(CONFIG, ["epochs=3"]), {}, 48)
     with pytest.raises(CheckpointError, match="another configuration"):
         load_state(some_state(0, 0), other, tmp_path)
     file = tmp_path / "state.safetensors"
@@ -79,6 +80,6 @@ def test_weights_are_copied_into_the_same_network_only(tmp_path: Path) -> None:
     save_network(trained, SPEC, tmp_path / "start.safetensors")
     copy_weights(tmp_path / "start.safetensors", fresh)
     assert all(torch.equal(fresh.state_dict()[name], tensor) for name, tensor in trained.state_dict().items())
-    larger = build_network(describe(override(CONFIG, ["network.attention.name=mecs"]), {}))
+    larger = build_network(describe(override(CONFIG, ["network.attention.name=mecs"]), {}, 48))
     with pytest.raises(CheckpointError, match="--from"):
         copy_weights(tmp_path / "start.safetensors", larger)

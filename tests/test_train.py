@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from corpora import write_emodb, write_ferplus, write_ravdess
+from mien import sources
 from mien import train as training
 from mien.calibration import fit_temperature
 from mien.datasets.augment import FaceAugmentation
@@ -25,14 +26,15 @@ from mien.expressions import EXPRESSIONS
 from mien.faces import Template
 from mien.models.checkpoint import build_network, load_network, load_tensors
 from mien.recipes import TrainConfig, override, train_both, train_face, train_speech
+from mien.runs import RunningStatistics, join_processes
+from mien.selection import held_out_logits
+from mien.sources import read_batches
 from mien.spans import Hook
 from mien.train import (
     build_optimiser,
     describe,
-    held_out_logits,
     mix,
     note_loss,
-    read_batches,
     share_of_highest,
 )
 
@@ -119,7 +121,7 @@ def results(out: Path) -> dict[str, object]:
         if path.suffix == ".safetensors":
             tensors, told = load_tensors(path)
             left[path.name] = told, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-        elif path.suffix != ".png":
+        elif path.suffix != ".png" and path.is_file():
             left[path.name] = path.read_bytes()
     return left
 
@@ -242,7 +244,7 @@ def test_loss_that_is_no_number_names_the_step(data: Path, tmp_path: Path, monke
         return losses(*args) * (math.nan if n_losses == wrong_at + 1 else 1)
 
     monkeypatch.setattr(training, "soft_cross_entropy", go_wrong)
-    with pytest.raises(MienError, match=r"loss is nan at step 3\b"):
+    with pytest.raises(MienError, match=r"loss is nan at step 3, over (fer\d+(, |;)){8}"):
         train(CONFIGS["face"], data, tmp_path, no_hook)
     tensors, _ = load_tensors(tmp_path / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
@@ -286,7 +288,7 @@ def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path,
         assert folder == data / "faces_unlabelled"
         return np.zeros((5, template.size_px, template.size_px), np.uint8)
 
-    monkeypatch.setattr(training, "read_unlabelled", read)
+    monkeypatch.setattr(sources, "read_unlabelled", read)
     config = override(CONFIGS["face"], ["epochs=1", "unlabelled=true", "network.input_px=16"])
     plain = train(override(config, ["unlabelled=false"]), data, tmp_path / "plain", no_hook)
     student = train(config, data, tmp_path / "student", no_hook, plain)
@@ -346,7 +348,7 @@ def test_losses_are_averaged_over_each_epoch() -> None:
 def test_learned_weights_of_the_rule_have_a_rate_of_their_own() -> None:
     for optimiser in ("adamw", "sgd"):
         config = replace(CONFIGS["both"], optimiser=optimiser)
-        network = build_network(describe(config, {}))
+        network = build_network(describe(config, {}, 48))
         rest, rule = build_optimiser(network, config).param_groups
         assert [each.shape for each in rule["params"]] == [(2,)]
         assert (rule["highest"], rule["weight_decay"]) == (1e-3, 0.0)
@@ -382,12 +384,12 @@ def test_mixup_blends_pairs_and_joins_masks() -> None:
     torch.manual_seed(0)
     values = torch.eye(6)
     masks = torch.eye(6, dtype=torch.bool)
-    (mixed, joined), targets = mix(Batch((values, masks), torch.eye(6)), 0.4)
+    (mixed, joined), targets = mix(Batch((values, masks), torch.eye(6), tuple("abcdef")), 0.4)
     assert torch.equal(mixed, targets), "inputs and targets are blended by the same shares"
     assert torch.allclose(targets.sum(1), torch.ones(6))
     assert (targets.diagonal() >= 0.5).all()
     assert torch.equal(joined, targets > 0)
-    plain, same = mix(Batch((values, masks), torch.eye(6)), 0.0)
+    plain, same = mix(Batch((values, masks), torch.eye(6), tuple("abcdef")), 0.0)
     assert torch.equal(plain[0], values)
     assert torch.equal(same, torch.eye(6))
 
@@ -397,15 +399,15 @@ def test_32_faces_are_learnt_by_heart(data: Path) -> None:
         CONFIGS["face"], ["batch_size=32", "balance=0", "network.dropout=0", "learning_rate=0.002"]
     )
     still = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
-    batches, told = training.read_batches(replace(config, augmentation=still), data, no_hook)
+    batches, told = read_batches(replace(config, augmentation=still), data, no_hook)
     assert isinstance(batches, FaceBatches)
-    state = training.start_or_resume(config, describe(config, told), batches, data)
+    state = training.start_or_resume(config, describe(config, told, batches.crop_px), batches, data)
     for state.step in range(25):
         training.take_step(state, batches, config, 25)
     losses = [entry["train_loss"] for entry in state.history]
     assert len(losses) == 1, "no epoch was finished"
     torch.manual_seed(0)
-    (faces,), targets = batches.draw(32)
+    (faces,), targets, _ = batches.draw(32)
     with torch.no_grad():
         state.network.train()
         loss = training.soft_cross_entropy(state.network(faces), targets)
@@ -415,25 +417,29 @@ def test_32_faces_are_learnt_by_heart(data: Path) -> None:
     assert loss < 1.0 < math.log(8)
 
 
-def test_epoch_of_the_lowest_loss_is_kept(
-    config: TrainConfig, data: Path, tmp_path: Path, monkeypatch
+@pytest.mark.parametrize(("chosen_by", "best"), [("loss", [1, 2]), ("macro_f1", [1, 3])])
+def test_the_best_epoch_so_far_is_kept(
+    config: TrainConfig, data: Path, tmp_path: Path, monkeypatch, chosen_by: str, best: list[int]
 ) -> None:
-    kept: list[int] = []
-    losses = iter([1.5, 0.5, 0.9])
+    epoch, kept = 0, []
     scores = training.held_out_scores
-    monkeypatch.setattr(
-        training, "held_out_scores", lambda *args: scores(*args) | {"choose_loss": next(losses)}
-    )
+
+    def pretend(*args) -> dict[str, float]:
+        nonlocal epoch
+        epoch += 1
+        losses, f1s = (1.5, 0.5, 0.9), (0.2, 0.1, 0.3)
+        return scores(*args) | {"choose_loss": losses[epoch - 1], "choose_macro_f1": f1s[epoch - 1]}
+
     save = training.save_network
 
     def save_and_note(network, spec, path: Path) -> None:
-        if path.name == "best.safetensors":
-            kept.append(len(kept))
+        kept.append(epoch)
         save(network, spec, path)
 
+    monkeypatch.setattr(training, "held_out_scores", pretend)
     monkeypatch.setattr(training, "save_network", save_and_note)
-    train(config, data, tmp_path, no_hook)
-    assert kept == [0, 1], "the first two epochs, each better than all before"
+    train(replace(config, chosen_by=chosen_by), data, tmp_path, no_hook)
+    assert kept == best
 
 
 @pytest.mark.slow
@@ -457,5 +463,40 @@ def test_compiled_steps_learn_what_plain_ones_do(data: Path, tmp_path: Path) -> 
 
 
 def test_description_builds_the_network(config: TrainConfig) -> None:
-    network = build_network(describe(config, {}))
+    network = build_network(describe(config, {}, 48))
     assert sum(parameter.numel() for parameter in network.parameters()) > 500_000
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_that_takes_their_parts_in_turn(data: Path, tmp_path: Path) -> None:
+    """Loss and weights over 50 steps; running statistics are the mean of what the parts make of them."""
+    settings = [*SMALL, "network.input_px=16", "network.dropout=0", "n_parts=2", "epochs=8", "mixup=0.2"]
+    alone = train(override(train_face(), settings), data, tmp_path / "alone", no_hook)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mien"]
+    options = ["train", "face", "--data", str(data), "--out", str(tmp_path / "team"), "--threads=1"]
+    options += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run([sys.executable, *command, *options], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("alone", "team")]
+    assert sum(entry["n"] for entry in histories[0]) == 56
+    for one, other in zip(*histories, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    states = [load_tensors(tmp_path / name / "state.safetensors")[0] for name in ("alone", "team")]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, atol=1e-5, rtol=0)
+    assert alone.exists()
+
+
+def test_parts_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(InputError, match="multiple of the parts"):
+        override(CONFIGS["face"], ["n_parts=3"])
+
+
+def test_running_statistics_of_parts_are_the_mean_of_what_each_makes_of_them() -> None:
+    team, norm = join_processes(2), torch.nn.BatchNorm1d(1)
+    statistics = RunningStatistics(norm, 2, team)
+    for part in (torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [14.0]])):
+        with statistics:
+            norm(part)
+    assert norm.running_mean.item() == pytest.approx(0.1 * (2 + 12) / 2)
+    assert norm.running_var.item() == pytest.approx(0.9 + 0.1 * (2 + 8) / 2)

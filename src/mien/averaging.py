@@ -15,7 +15,8 @@ from mien.calibration import fit_temperature
 from mien.errors import CheckpointError
 from mien.models.checkpoint import load_network, save_network
 from mien.recipes import RECIPES
-from mien.train import held_out_logits, held_out_scores, read_batches
+from mien.selection import held_out_logits, held_out_scores
+from mien.sources import read_batches
 from mien.whole import checksum
 
 if TYPE_CHECKING:

@@ -63,15 +63,24 @@ class TrainConfig:
     """Faces without labels join the labelled ones; their whole target is what the teacher says."""
     balance: float = 0.0
     """Power of 1 / frequency by which rare expressions are drawn more often; 0 draws as they come."""
+    chosen_by: Literal["macro_f1", "loss"] = "macro_f1"
+    """What the best epoch has: the highest macro-F1 on `choose`, or the lowest loss there, which is steadier
+    where rare expressions have a few rows."""
+    n_parts: int = 1
+    """Parts of a batch, each drawn and normalised by itself; several processes share them out."""
     precision: Literal["float32", "bfloat16"] = "float32"
     compiled: bool = False
     """Steps run through `torch.compile`: faster after a minute, other roundings; needs a C++ compiler."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
+        for name in ("epochs", "batch_size", "learning_rate", "n_parts"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        if self.batch_size % self.n_parts:
+            raise InputError(
+                f"batch_size is {self.batch_size}, n_parts {self.n_parts}; expected a multiple of the parts"
+            )
         kinds = {
             "face": (FaceNetConfig, FaceAugmentation),
             "speech": (SpeechNetConfig, SpeechAugmentation),
@@ -106,6 +115,7 @@ def train_face() -> TrainConfig:
         learning_rate=1.5e-3,
         mixup=0.2,
         balance=0.15,
+        chosen_by="loss",
         precision="bfloat16",
     )
 
@@ -121,6 +131,7 @@ def train_speech() -> TrainConfig:
         learning_rate=1e-3,
         label_smoothing=0.1,
         mixup=0.2,
+        chosen_by="loss",
         precision="bfloat16",
     )
 

@@ -1,19 +1,21 @@
-"""A training run between two steps, to a file and back, so that an interrupted one can be taken up."""
+"""A training run between two steps: what it is made of, to a file and back, and shared by processes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from mien.errors import CheckpointError
+import torch
+from accelerate import Accelerator
+
+from mien.errors import CheckpointError, InputError
 from mien.models.checkpoint import load_network, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import torch
     from torch import Tensor, nn
 
     from mien.losses import CoarseFine
@@ -33,13 +35,61 @@ class State:
     history: list[dict[str, float]]
     """One entry an epoch; the last one lacks its scores while the epoch is under way."""
     best: float
-    """Lowest loss on `choose` so far."""
+    """Highest score on `choose` so far: macro-F1, or the loss below 0."""
     loss: CoarseFine
     """Its μ may change from epoch to epoch."""
     counts: Tensor
     """Labels down, training predictions across, of the epoch under way."""
     forward: Callable[..., Tensor | LogProbs]
-    """The network, compiled if the configuration says so."""
+    """The network, compiled if the configuration says so; its gradients are the processes' mean."""
+    team: Accelerator
+    """The processes that share out the parts of each batch: most often one."""
+
+
+def join_processes(n_parts: int) -> Accelerator:
+    """The processes that `torchrun` started, this one alone without it, on whatever device each has.
+
+    Raises:
+        InputError: Parts of a batch cannot be shared out evenly.
+    """
+    # unless told of processors, accelerate does not look for other processes on them
+    team = Accelerator(cpu=not torch.accelerator.is_available())
+    if n_parts % team.num_processes:
+        raise InputError(
+            f"n_parts is {n_parts}, but {team.num_processes} processes share the parts of a batch; "
+            f"set n_parts to a multiple of {team.num_processes}"
+        )
+    return team
+
+
+class RunningStatistics:
+    """Batch norm's running statistics in a step whose batch comes in parts, in whichever processes.
+
+    Each part starts from the statistics before the step; those after it are the mean of what each part alone
+    makes of them. Use it as a context around each part.
+    """
+
+    def __init__(self, network: nn.Module, n_parts: int, team: Accelerator) -> None:
+        self.n_parts, self.team = n_parts, team
+        self.buffers = list(network.buffers()) if n_parts * team.num_processes > 1 else []
+        self.before = [each.clone() for each in self.buffers]
+        self.sums = [torch.zeros_like(each) for each in self.buffers]
+        self.n_done = 0
+
+    def __enter__(self) -> Self:
+        for each, before in zip(self.buffers, self.before, strict=True):
+            each.copy_(before)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, total in zip(self.buffers, self.sums, strict=True):
+            if each.is_floating_point():  # others count steps, which is the same in every part
+                total += each / self.n_parts
+        self.n_done += 1
+        if self.n_done == self.n_parts:
+            for each, total in zip(self.buffers, self.sums, strict=True):
+                if each.is_floating_point():
+                    each.copy_(self.team.reduce(total, "mean"))
 
 
 def copy_weights(start: Path, network: nn.Module) -> None:

@@ -1,58 +1,46 @@
-"""Training: a configuration and a data folder in, a checkpoint with its history out.
+"""Training: a configuration and batches in, a checkpoint with its history out.
 
-One visible loop. Chance is drawn from torch's global generator, seeded before every step by (seed, step), so
-a run that was interrupted anywhere and taken up again ends in the same weights, bit for bit, on the same
-processor and thread count.
+One visible loop, in one process or in several that share out the parts of each batch. Chance is drawn from
+torch's global generator, seeded before every part by (seed, step, part), so a run that was interrupted
+anywhere and taken up again ends in the same weights, bit for bit, on the same processor and thread count.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.tensorboard import SummaryWriter
 
-from mien.calibration import fit_temperature
-from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
-from mien.datasets.batches import FaceBatches, SpeechBatches
-from mien.datasets.corpus import count_labels, labelled, refuse_shared_speakers
-from mien.datasets.emodb import read_emodb
-from mien.datasets.ferplus import read_ferplus
-from mien.datasets.pairs import PairAugmentation, PairBatches
-from mien.datasets.ravdess import read_ravdess
-from mien.datasets.unlabelled import read_unlabelled
-from mien.errors import DatasetError, InputError, MienError
+from mien.errors import InputError, MienError
 from mien.expressions import EXPRESSIONS
 from mien.faces import Template
 from mien.losses import CoarseFine, joint_loss, soft_cross_entropy
-from mien.metrics import accuracy, confusion, per_class, uar
 from mien.models.checkpoint import build_network, load_network, save_network
-from mien.models.face import FaceNet, FaceNetConfig
-from mien.models.network import ExpressionNet, ExpressionNetConfig, LogProbs
+from mien.models.network import ExpressionNet, LogProbs
 from mien.models.speech import SpeechNet
 from mien.pictures import draw_learning_curves
-from mien.runs import State, copy_weights, load_state, save_state
+from mien.runs import RunningStatistics, State, copy_weights, join_processes, load_state, save_state
+from mien.selection import calibrate, held_out_logits, held_out_scores
+from mien.sources import ask_teacher, read_batches
 from mien.spec import ModelSpec
 from mien.whole import checksum, written_whole
 from mien.windows import WINDOW
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
+    from pathlib import Path
+
+    from jaxtyping import Float
     from torch import Tensor, nn
 
-    from mien.datasets.batches import Batch
+    from mien.datasets.batches import Batch, Batches
     from mien.recipes import TrainConfig
     from mien.spans import Hook
-
-    Batches = FaceBatches | SpeechBatches | PairBatches
-
-CROP_PX = 48
-"""Side of the crops that the face net is given; that of FER+'s pictures, so that video is no sharper."""
 
 SAVE_EVERY = 100
 """Steps between two states on disk; an interrupted run repeats at most so many."""
@@ -67,12 +55,12 @@ LICENCES = {
 def train(
     config: TrainConfig, data: Path, out: Path, hook: Hook, start: Path | None = None, n_threads: int = 2
 ) -> Path:
-    """Trains one network and writes it to `out`; takes up an interrupted run found there.
+    """Trains one network on a data folder and writes it to `out`; takes up an interrupted run found there.
 
     Args:
         config: What `mien.recipes` returns.
         data: Folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
-        out: Folder for `state.safetensors`, `history.json`, `curve.png` and the result.
+        out: Folder for the state, `history.json`, `curve.png`, TensorBoard's log and the result.
         hook: Called with what is done, how far, and how much there is.
         start: Checkpoint whose weights the run starts from; None for random ones.
         n_threads: Processor threads; another number gives other roundings.
@@ -90,13 +78,38 @@ def train(
         raise InputError("distil and unlabelled need a teacher; name its checkpoint with --from")
     torch.set_num_threads(n_threads)
     batches, told = read_batches(config, data, hook)
+    if start is not None and (config.distil or config.unlabelled):
+        told["unlabelled"] = ask_teacher(batches, load_network(start)[0], config, data, hook)
+    return fit(config, batches, told, out, hook, start, n_threads)
+
+
+def fit(
+    config: TrainConfig,
+    batches: Batches,
+    told: dict[str, Any],
+    out: Path,
+    hook: Hook,
+    start: Path | None = None,
+    n_threads: int = 2,
+) -> Path:
+    """Trains one network on batches, as `train` does.
+
+    Args:
+        config: What `mien.recipes` returns.
+        batches: Where training items come from, and the items that choose.
+        told: What the checkpoint tells of its data.
+        out: As in `train`.
+        hook: As in `train`.
+        start: As in `train`.
+        n_threads: As in `train`.
+    """
+    torch.set_num_threads(n_threads)
+    team = join_processes(config.n_parts)
     out.mkdir(parents=True, exist_ok=True)
     if start is not None:
-        begun, begun_spec = load_network(start)
-        told["start"] = {"sha256": checksum(start), **begun_spec.training}
-        if isinstance(batches, FaceBatches):
-            told["unlabelled"] = ask_teacher(batches, begun, config, data, hook)
-    spec = describe(config, told)
+        begun = load_network(start)[1].training
+        told = told | {"start": {"sha256": checksum(start), **begun}}
+    spec = describe(config, told, batches.crop_px)
     state = start_or_resume(config, spec, batches, out, start)
     steps_per_epoch = max(1, batches.n_train // config.batch_size)
     n_steps = steps_per_epoch * config.epochs
@@ -104,36 +117,69 @@ def train(
         take_step(state, batches, config, n_steps)
         state.step += 1
         if state.step % steps_per_epoch == 0:
-            finish_epoch(state, batches, spec, out)
-        if state.step % SAVE_EVERY == 0 or state.step == n_steps:
+            finish_epoch(state, batches, spec, config, out)
+        if team.is_main_process and (state.step % SAVE_EVERY == 0 or state.step == n_steps):
             save_state(state, spec, out)
         hook("training", state.step, n_steps)
-    draw_learning_curves(state.history, out / "curve.png")
-    return calibrate(spec, batches, out)
+    if team.is_main_process:
+        draw_learning_curves(state.history, out / "curve.png")
+        calibrate(spec, batches, out)
+    team.wait_for_everyone()
+    return out / f"{spec.modality}.safetensors"
 
 
 def take_step(state: State, batches: Batches, config: TrainConfig, n_steps: int) -> None:
-    """One batch: draw, mix, loss, gradient, weights, running mean."""
-    torch.manual_seed(config.seed * 1_000_003 + state.step)
+    """One batch, in parts: draw, loss, gradient of each; then weights and their running mean."""
     for group in state.optimiser.param_groups:
         group["lr"] = group["highest"] * share_of_highest(config, state.step, n_steps)
     state.network.train()
-    inputs, targets = mix(batches.draw(config.batch_size), config.mixup)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-        said = state.forward(*inputs)
-    if isinstance(said, LogProbs):
-        loss = joint_loss(state.loss, said, inputs[1].any(1), inputs[3].any(1), targets, config.auxiliary)
-        state.counts += count_pairs(targets, said.fused)
-    else:
-        loss = soft_cross_entropy(said.float(), targets, config.label_smoothing)
-    if not torch.isfinite(loss):
-        raise MienError(f"the loss is {loss.item()} at step {state.step}; lower learning_rate and start anew")
     state.optimiser.zero_grad()
-    torch.autograd.backward(loss)
+    parts = range(state.team.process_index, config.n_parts, state.team.num_processes)
+    statistics = RunningStatistics(state.network, len(parts), state.team)
+    n = len(EXPRESSIONS)
+    loss, counts = (torch.zeros(shape, device=state.team.device) for shape in ((), (n, n)))
+    for part in parts:
+        torch.manual_seed((config.seed * 1_000_003 + state.step) * config.n_parts + part)
+        batch = batches.draw(config.batch_size // config.n_parts)
+        # gradients of several processes meet once a step, after the last part
+        alone = state.team.no_sync(state.forward) if part != parts[-1] else nullcontext()
+        with statistics, alone:
+            part_loss, part_counts = loss_of(state, batch, config)
+            torch.autograd.backward(part_loss / len(parts))
+        loss += part_loss.detach() / len(parts)
+        counts += part_counts
+    state.counts += state.team.reduce(counts, "sum")
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
     state.optimiser.step()
     update_average(state, config)
-    note_loss(state.history, loss.item())
+    note_loss(state.history, state.team.reduce(loss, "mean").item())
+
+
+def loss_of(
+    state: State, batch: Batch, config: TrainConfig
+) -> tuple[Float[Tensor, ""], Float[Tensor, "E E"]]:
+    """The loss of a part of a batch, and which label was taken for which expression there.
+
+    Raises:
+        MienError: The loss is not a number.
+    """
+    inputs, targets = mix(batch, config.mixup)
+    device = state.team.device
+    inputs, targets = tuple(each.to(device) for each in inputs), targets.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        said = state.forward(*inputs)
+    if isinstance(said, LogProbs):
+        loss = joint_loss(state.loss, said, inputs[1].any(1), inputs[3].any(1), targets, config.auxiliary)
+        counts = count_pairs(targets, said.fused)
+    else:
+        loss = soft_cross_entropy(said.float(), targets, config.label_smoothing)
+        counts = count_pairs(targets, said)
+    if not torch.isfinite(loss):
+        raise MienError(
+            f"the loss is {loss.item()} at step {state.step}, over {', '.join(batch.names)}; "
+            "look at these, or lower learning_rate and start anew"
+        )
+    return loss, counts
 
 
 def update_average(state: State, config: TrainConfig) -> None:
@@ -190,133 +236,27 @@ def mix(batch: Batch, alpha: float) -> tuple[tuple[Tensor, ...], Tensor]:
     return tuple(mixed), weight * batch.targets + (1 - weight) * batch.targets[partner]
 
 
-def finish_epoch(state: State, batches: Batches, spec: ModelSpec, out: Path) -> None:
+def finish_epoch(state: State, batches: Batches, spec: ModelSpec, config: TrainConfig, out: Path) -> None:
     """Scores the running mean of the weights on `choose`, and keeps it if it is the best so far."""
-    network = build_network(spec)
-    network.load_state_dict(state.average)
-    logits = held_out_logits(network.eval(), batches)
-    entry = state.history[-1]
-    entry.update(held_out_scores(logits, batches))
     state.loss.learn(state.counts)
     state.counts.zero_()
-    if entry["choose_loss"] < state.best:  # steadier than macro-F1 where rare expressions have a few rows
-        state.best = entry["choose_loss"]
+    if not state.team.is_main_process:
+        return
+    network = build_network(spec).to(state.team.device)
+    network.load_state_dict(state.average)
+    entry = state.history[-1]
+    entry.update(held_out_scores(held_out_logits(network.eval(), batches), batches))
+    score = -entry["choose_loss"] if config.chosen_by == "loss" else entry["choose_macro_f1"]
+    if score > state.best:
+        state.best = score
         save_network(network, spec, out / "best.safetensors")
     write_json(out / "history.json", state.history)
+    with SummaryWriter(out / "tensorboard") as log:
+        for name, value in entry.items():
+            log.add_scalar(name, value, state.step)
 
 
-def held_out_scores(logits: Float32[np.ndarray, "items 8"], batches: Batches) -> dict[str, float]:
-    """Loss, accuracy, macro-F1 and UAR on `choose`, over the expressions that occur there."""
-    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    predicted = [EXPRESSIONS[k] for k in logits.argmax(1)]
-    counts = confusion(batches.held_labels, predicted, EXPRESSIONS)
-    present = [one.f1.value for one in per_class(counts, EXPRESSIONS).values() if one.support]
-    return {
-        "choose_loss": float(-(batches.held_targets * log_probs).sum(1).mean()),
-        "choose_accuracy": float(accuracy(counts)),
-        "choose_macro_f1": float(np.mean(present)),
-        "choose_uar": float(uar(counts)),
-    }
-
-
-@torch.no_grad()
-def held_out_logits(
-    network: nn.Module, batches: Batches, opinion: str = "fused"
-) -> Float32[np.ndarray, "items 8"]:
-    """Log-probabilities of the items of `choose`, averaged as probabilities over each item's rows.
-
-    Args:
-        network: In evaluation mode.
-        batches: Have the items.
-        opinion: Of the whole network: `fused`, `face` or `voice`.
-    """
-    probs = np.zeros((len(batches.held_labels), len(EXPRESSIONS)))
-    rows = np.zeros(len(probs))
-    for inputs, items in batches.held_out():
-        said = network(*inputs)
-        if isinstance(said, LogProbs):
-            log_probs = getattr(said, opinion)
-        else:
-            log_probs = torch.log_softmax(said.double(), dim=-1)
-        np.add.at(probs, items, log_probs.double().exp().numpy())
-        np.add.at(rows, items, 1)
-    return np.log(np.maximum(probs / rows[:, None], 1e-12)).astype(np.float32)
-
-
-def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> Path:
-    """Writes the best network with the temperature that fits it to the labels of `choose`.
-
-    To labels, not to shares of votes: a confidence of 0.8 is to mean that the label is right in 8 of 10
-    cases, and a label gets most votes far more often than it gets any one of them.
-    """
-    network, _ = load_network(out / "best.safetensors")
-    parts = {"fused": (network, spec)}
-    if isinstance(network, ExpressionNet) and network.config.alignment == "none":
-        parts |= split(network, spec)  # each network by itself, which is what `mien export` takes
-    for opinion, (part, part_spec) in parts.items():
-        temperature = float(fit_temperature(held_out_logits(network, batches, opinion), batches.held_labels))
-        save_network(
-            part, replace(part_spec, temperature=temperature), out / f"{part_spec.modality}.safetensors"
-        )
-    return out / f"{spec.modality}.safetensors"
-
-
-def split(network: ExpressionNet, spec: ModelSpec) -> dict[str, tuple[FaceNet | SpeechNet, ModelSpec]]:
-    """The networks of face and voice in the whole one, each with a specification of its own."""
-    parts: dict[str, tuple[FaceNet | SpeechNet, ModelSpec]] = {}
-    if network.face is not None:
-        parts["face"] = (
-            network.face,
-            replace(spec, modality="face", network=spec.network["face"], window=None),
-        )
-    if network.speech is not None:
-        own = replace(spec, modality="speech", network=spec.network["speech"], crop_px=None, landmarks=None)
-        parts["voice"] = network.speech, own
-    return parts
-
-
-def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:
-    """The data of a configuration, and what the checkpoint tells of them."""
-    if not data.is_dir():
-        raise DatasetError(f"{data} is not a folder; give the one that holds the corpora's folders")
-    if config.modality == "face":
-        assert isinstance(config.augmentation, FaceAugmentation)
-        assert isinstance(config.network, FaceNetConfig)
-        stills = read_ferplus(data / "ferplus")
-        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)
-        parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
-        return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped}
-    utterances = read_ravdess(data / "ravdess_speech") + read_emodb(data / "emodb")
-    refuse_shared_speakers(utterances)
-    parts = {
-        split: count_labels([label for _, label in labelled(utterances, split)])
-        for split in ("train", "choose")
-    }
-    speakers = {
-        split: sorted({each.speaker for each in utterances if each.split == split})
-        for split in ("train", "choose")
-    }
-    told = {"corpora": ["RAVDESS", "EMO-DB"], "labels": parts, "speakers": speakers}
-    if isinstance(config.augmentation, SpeechAugmentation):
-        return SpeechBatches(utterances, config.augmentation, config.balance, hook), told
-    assert isinstance(config.augmentation, PairAugmentation)
-    assert isinstance(config.network, ExpressionNetConfig)
-    stills = read_ferplus(data / "ferplus")
-    pairs = PairBatches(stills, utterances, config.augmentation, config.network.face.input_px, hook)
-    return pairs, {**told, "corpora": ["FER+", "RAVDESS", "EMO-DB"], "dropped": stills.dropped}
-
-
-def ask_teacher(batches: FaceBatches, teacher: nn.Module, config: TrainConfig, data: Path, hook: Hook) -> int:
-    """Targets that the network of `--from` has a say in; how many unlabelled faces there are now."""
-    unlabelled = np.zeros((0, CROP_PX, CROP_PX), np.uint8)
-    if config.unlabelled:
-        unlabelled = read_unlabelled(data / "faces_unlabelled", Template(CROP_PX), hook)
-    if config.distil or config.unlabelled:
-        batches.learn_from(teacher, config.distil, unlabelled, hook)
-    return len(unlabelled)
-
-
-def describe(config: TrainConfig, told: dict[str, Any]) -> ModelSpec:
+def describe(config: TrainConfig, told: dict[str, Any], crop_px: int | None) -> ModelSpec:
     """What the checkpoint will say of itself."""
     recipe = asdict(config)
     network = recipe.pop("network")
@@ -327,19 +267,15 @@ def describe(config: TrainConfig, told: dict[str, Any]) -> ModelSpec:
         "licence": LICENCES[config.modality],
         "training": json.loads(json.dumps({"recipe": recipe, "data": told})),
     }
-    if config.modality == "speech":
+    if crop_px is None:
         return ModelSpec(**common, window=WINDOW)
-    template = Template(CROP_PX)
+    template = Template(crop_px)
     window = None if config.modality == "face" else WINDOW
     return ModelSpec(**common, crop_px=template.size_px, landmarks=template.landmarks, window=window)
 
 
 def start_or_resume(
-    config: TrainConfig,
-    spec: ModelSpec,
-    batches: Batches,
-    out: Path,
-    start: Path | None = None,
+    config: TrainConfig, spec: ModelSpec, batches: Batches, out: Path, start: Path | None = None
 ) -> State:
     """The state found in `out`, or a new one, with the weights of `start` if it is given."""
     torch.manual_seed(config.seed)
@@ -347,21 +283,23 @@ def start_or_resume(
     if start is not None:
         copy_weights(start, network)
     speech = network.speech if isinstance(network, ExpressionNet) else network
-    if isinstance(speech, SpeechNet) and not isinstance(batches, FaceBatches):
-        speech.mel_mean.fill_(batches.mel_mean)
-        speech.mel_std.fill_(batches.mel_std)
-    average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if isinstance(speech, SpeechNet) and batches.mel_range is not None:
+        for each, value in zip((speech.mel_mean, speech.mel_std), batches.mel_range, strict=True):
+            each.fill_(value)
+    team = join_processes(config.n_parts)
+    network.to(team.device)
     n = len(spec.expressions)
     state = State(
         network=network,
-        average=average,
+        average={name: tensor.clone() for name, tensor in network.state_dict().items()},
         optimiser=build_optimiser(network, config),
         step=0,
         history=[],
-        best=math.inf,
+        best=-math.inf,
         loss=CoarseFine(config.coarse_fine),
-        counts=torch.zeros(n, n),
-        forward=torch.compile(network) if config.compiled else network,
+        counts=torch.zeros(n, n, device=team.device),
+        forward=team.prepare_model(torch.compile(network) if config.compiled else network),
+        team=team,
     )
     if (out / "state.safetensors").exists():
         load_state(state, spec, out)

@@ -6,7 +6,7 @@ generator before each step and all chance is drawn from there, so a resumed run 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class Batch(NamedTuple):
 
     inputs: tuple[Tensor, ...]
     targets: Float[Tensor, "B E"]
+    names: tuple[str, ...]
+    """What each row was made of, for messages."""
 
 
 class HeldOut(NamedTuple):
@@ -50,12 +52,49 @@ class HeldOut(NamedTuple):
     items: np.ndarray
 
 
+class FaceViews(NamedTuple):
+    """The same faces three times: varied weakly, weakly in another way, and strongly."""
+
+    first: Float[Tensor, "U 1 h w"]
+    second: Float[Tensor, "U 1 h w"]
+    strong: Float[Tensor, "U 1 h w"]
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Where a training run takes its data from, whichever these are."""
+
+    n_train: int
+    """Items that an epoch goes through."""
+    held_labels: tuple[str, ...]
+    """Of the items of `choose`."""
+    held_targets: Float32[np.ndarray, "items E"]
+
+    @property
+    def crop_px(self) -> int | None:
+        """Side of the face crops; None without faces."""
+
+    @property
+    def mel_range(self) -> tuple[float, float] | None:
+        """Mean and deviation of the log-mel columns of `train`; None without sound."""
+
+    def draw(self, batch_size: int) -> Batch:
+        """A batch of varied training items; chance is taken from torch's global generator."""
+        ...
+
+    def held_out(self) -> Iterator[HeldOut]:
+        """The items of `choose`, as they are."""
+        ...
+
+
 class FaceBatches:
     """Batches of grey faces; drawn from `train`, scored on `choose`."""
 
     def __init__(self, stills: Stills, augmentation: FaceAugmentation, size_px: int, balance: float) -> None:
         train, choose = stills.part("train"), stills.part("choose")
         self.augmentation, self.size_px = augmentation, size_px
+        self.names = train.names
+        self.crop_px, self.mel_range = train.images.shape[1], None
         self.images = torch.from_numpy(train.images).unsqueeze(1)
         self.targets = torch.from_numpy(train.targets)
         self.labels, self.balance = train.labels, balance
@@ -64,12 +103,26 @@ class FaceBatches:
         self.held_targets = choose.targets
         self.held_labels = choose.labels
         self.n_train = len(train.labels)
+        self.unlabelled: UInt8[np.ndarray, "faces height width"] = train.images[:0]
+        """Faces that `draw_views` draws from; put some here, mapped ones as well."""
 
     def draw(self, batch_size: int) -> Batch:
         """A batch of varied training faces."""
         rows = torch.multinomial(self.weights, batch_size, replacement=True)
         faces = vary_faces(self.images[rows].float() / 255, self.size_px, self.augmentation)
-        return Batch((faces,), self.targets[rows])
+        return Batch((faces,), self.targets[rows], tuple(self.names[row] for row in rows.tolist()))
+
+    def draw_views(self, n_faces: int, weak: FaceAugmentation, strong: FaceAugmentation) -> FaceViews:
+        """Three views of each of some faces without labels.
+
+        Raises:
+            DatasetError: There are none.
+        """
+        if not len(self.unlabelled):
+            raise DatasetError("there are no faces without labels; set semi.n_faces to 0 to do without")
+        rows = torch.randint(len(self.unlabelled), (n_faces,))
+        faces = torch.from_numpy(self.unlabelled[rows.numpy()]).unsqueeze(1).float() / 255
+        return FaceViews(*(vary_faces(faces, self.size_px, each) for each in (weak, weak, strong)))
 
     def learn_from(
         self, teacher: nn.Module, share: float, unlabelled: UInt8[np.ndarray, "faces size size"], hook: Hook
@@ -89,6 +142,7 @@ class FaceBatches:
         self.targets = torch.cat([softened, said[n_labelled:]])
         self.labels += tuple(EXPRESSIONS[k] for k in said[n_labelled:].argmax(1))
         self.weights = draw_weights(self.labels, self.balance)
+        self.names += tuple(f"unlabelled {row}" for row in range(len(unlabelled)))
         self.n_train = len(self.labels)
 
     def held_out(self, batch_size: int = 256) -> Iterator[HeldOut]:
@@ -110,7 +164,7 @@ class SpeechBatches:
     ) -> None:
         train, choose = labelled(clips, "train"), labelled(clips, "choose")
         self.augmentation = augmentation
-        self.waveforms = []
+        self.waveforms, self.names = [], tuple(clip.path.name for clip, _ in train)
         for done, (clip, _) in enumerate(train):
             self.waveforms.append(listen(clip))
             hook("reading speech", done + 1, len(train))
@@ -121,7 +175,7 @@ class SpeechBatches:
         self.held_labels = tuple(label for _, label in choose)
         self.held_targets = one_hot(self.held_labels)
         columns = np.concatenate([log_mel(waveform) for waveform in self.waveforms], axis=1)
-        self.mel_mean, self.mel_std = float(columns.mean()), float(columns.std())
+        self.crop_px, self.mel_range = None, (float(columns.mean()), float(columns.std()))
         self.n_train = len(train)
 
     def draw(self, batch_size: int) -> Batch:
@@ -138,7 +192,8 @@ class SpeechBatches:
             windows.append(window)
             masks.append(mask)
         mels, column_mask = torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))
-        return Batch((mask_log_mel(mels, self.mel_mean, self.augmentation), column_mask), self.targets[rows])
+        inputs = mask_log_mel(mels, self.mel_range[0], self.augmentation), column_mask
+        return Batch(inputs, self.targets[rows], tuple(self.names[row] for row in rows.tolist()))
 
     def held_out(self) -> Iterator[HeldOut]:
         """The clips of `choose`, one batch of windows each."""

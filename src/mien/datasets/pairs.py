@@ -14,10 +14,13 @@ import numpy as np
 import torch
 
 from mien.datasets.augment import FaceAugmentation, SpeechAugmentation, vary_faces
-from mien.datasets.batches import Batch, HeldOut, SpeechBatches
+from mien.datasets.batches import Batch, HeldOut, SpeechBatches, listen, one_hot
+from mien.datasets.corpus import labelled
 from mien.errors import DatasetError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.models.speech import COLUMNS_PER_STEP
+from mien.speech import log_mel
+from mien.windows import cut_clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +55,28 @@ class PairAugmentation:
             )
 
 
+class HeldPairs:
+    """The utterances of one split, each with faces that stay its own: to be scored, never trained on."""
+
+    def __init__(self, stills: Stills, utterances: Sequence[Clip], split: str, n_faces: int) -> None:
+        clips, faces = labelled(utterances, split), stills.part(split)
+        self.labels = tuple(label for _, label in clips)
+        self.speakers = tuple(clip.speaker for clip, _ in clips)
+        refuse_unpaired(self.labels, rows_by_label(faces.labels))
+        self.mels = [log_mel(listen(clip)) for clip, _ in clips]
+        self.faces = pair_faces(faces.images, faces.labels, self.labels, n_faces)
+
+    def windows(self) -> Iterator[HeldOut]:
+        """The utterances one after the other, each with its faces in all of its windows."""
+        for item, (mel, faces) in enumerate(zip(self.mels, self.faces, strict=True)):
+            mels, column_mask = (torch.from_numpy(each) for each in cut_clip(mel))
+            n_windows, n_faces = len(mels), len(faces)
+            seen = (torch.from_numpy(faces).float() / 255).expand(n_windows, -1, -1, -1)
+            face_mask = torch.ones(n_windows, n_faces, dtype=torch.bool)
+            inputs = (seen, face_mask, mels, column_mask, spread(column_mask, n_faces))
+            yield HeldOut(inputs, np.full(n_windows, item))
+
+
 class PairBatches:
     """Batches of label-paired windows; drawn from `train`, scored on fixed pairs of `choose`.
 
@@ -69,19 +94,18 @@ class PairBatches:
     ) -> None:
         self.augmentation, self.size_px = augmentation, size_px
         self.speech = SpeechBatches(utterances, augmentation.speech, 0.0, hook)
-        train, choose = stills.part("train"), stills.part("choose")
+        self.held = HeldPairs(stills, utterances, "choose", augmentation.n_faces)
+        self.held_labels, self.held_targets = self.held.labels, one_hot(self.held.labels)
+        train = stills.part("train")
         self.images = torch.from_numpy(train.images).unsqueeze(1)
         self.rows_of = rows_by_label(train.labels)
         refuse_unpaired(self.speech.labels, self.rows_of)
-        refuse_unpaired(self.speech.held_labels, rows_by_label(choose.labels))
         self.n_train = self.speech.n_train
-        self.mel_mean, self.mel_std = self.speech.mel_mean, self.speech.mel_std
-        self.held_labels, self.held_targets = self.speech.held_labels, self.speech.held_targets
-        self.held_faces = pair_faces(choose.images, choose.labels, self.held_labels, augmentation.n_faces)
+        self.crop_px, self.mel_range = train.images.shape[1], self.speech.mel_range
 
     def draw(self, batch_size: int) -> Batch:
         """A batch of varied pairs."""
-        (mels, column_mask), targets = self.speech.draw(batch_size)
+        (mels, column_mask), targets, names = self.speech.draw(batch_size)
         n_faces = self.augmentation.n_faces
         labels = [EXPRESSIONS[k] for k in targets.argmax(1)]
         rows = torch.cat([self._draw_rows(label) for label in labels])
@@ -92,16 +116,11 @@ class PairBatches:
         blind = chance >= 1 - self.augmentation.drop_face
         face_mask = (~blind).unsqueeze(1).expand(batch_size, n_faces)
         inputs = (faces, face_mask, mels, column_mask & ~deaf.unsqueeze(1), spread(column_mask, n_faces))
-        return Batch(inputs, targets)
+        return Batch(inputs, targets, names)
 
     def held_out(self) -> Iterator[HeldOut]:
-        """The utterances of `choose`, each with its faces in all of its windows."""
-        for heard in self.speech.held_out():
-            mels, column_mask = heard.inputs
-            faces = torch.from_numpy(self.held_faces[heard.items]).float() / 255
-            face_mask = torch.ones(faces.shape[:2], dtype=torch.bool)
-            places = spread(column_mask, faces.shape[1])
-            yield HeldOut((faces, face_mask, mels, column_mask, places), heard.items)
+        """The utterances of `choose`, as they are."""
+        return self.held.windows()
 
     def _draw_rows(self, label: str) -> Int64[Tensor, "faces"]:
         rows = self.rows_of[label]

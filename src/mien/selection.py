@@ -1,0 +1,99 @@
+"""A network and the items that training never fits in: its scores on them, and its temperature, out.
+
+What is kept of a run is chosen here, on `choose`; nothing of `val` is ever seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mien.calibration import fit_temperature
+from mien.expressions import EXPRESSIONS
+from mien.metrics import accuracy, confusion, per_class, uar
+from mien.models.checkpoint import load_network, save_network
+from mien.models.network import ExpressionNet, LogProbs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import Float32
+    from torch import nn
+
+    from mien.datasets.batches import Batches
+    from mien.models.face import FaceNet
+    from mien.models.speech import SpeechNet
+    from mien.spec import ModelSpec
+
+
+def held_out_scores(logits: Float32[np.ndarray, "items 8"], batches: Batches) -> dict[str, float]:
+    """Loss, accuracy, macro-F1 and UAR on `choose`, over the expressions that occur there."""
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    predicted = [EXPRESSIONS[k] for k in logits.argmax(1)]
+    counts = confusion(batches.held_labels, predicted, EXPRESSIONS)
+    present = [one.f1.value for one in per_class(counts, EXPRESSIONS).values() if one.support]
+    return {
+        "choose_loss": float(-(batches.held_targets * log_probs).sum(1).mean()),
+        "choose_accuracy": float(accuracy(counts)),
+        "choose_macro_f1": float(np.mean(present)),
+        "choose_uar": float(uar(counts)),
+    }
+
+
+@torch.no_grad()
+def held_out_logits(
+    network: nn.Module, batches: Batches, opinion: str = "fused"
+) -> Float32[np.ndarray, "items 8"]:
+    """Log-probabilities of the items of `choose`, averaged as probabilities over each item's rows.
+
+    Args:
+        network: In evaluation mode.
+        batches: Have the items.
+        opinion: Of the whole network: `fused`, `face` or `voice`.
+    """
+    probs = np.zeros((len(batches.held_labels), len(EXPRESSIONS)))
+    rows = np.zeros(len(probs))
+    device = next(network.parameters()).device
+    for inputs, items in batches.held_out():
+        said = network(*(each.to(device) for each in inputs))
+        if isinstance(said, LogProbs):
+            log_probs = getattr(said, opinion)
+        else:
+            log_probs = torch.log_softmax(said.double(), dim=-1)
+        np.add.at(probs, items, log_probs.double().exp().cpu().numpy())
+        np.add.at(rows, items, 1)
+    return np.log(np.maximum(probs / rows[:, None], 1e-12)).astype(np.float32)
+
+
+def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
+    """Writes the best network of a run with the temperature that fits it to the labels of `choose`.
+
+    To labels, not to shares of votes: a confidence of 0.8 is to mean that the label is right in 8 of 10
+    cases, and a label gets most votes far more often than it gets any one of them.
+    """
+    network, _ = load_network(out / "best.safetensors")
+    parts = {"fused": (network, spec)}
+    if isinstance(network, ExpressionNet) and network.config.alignment == "none":
+        parts |= split(network, spec)  # each network by itself, which is what `mien export` takes
+    for opinion, (part, part_spec) in parts.items():
+        temperature = float(fit_temperature(held_out_logits(network, batches, opinion), batches.held_labels))
+        save_network(
+            part, replace(part_spec, temperature=temperature), out / f"{part_spec.modality}.safetensors"
+        )
+
+
+def split(network: ExpressionNet, spec: ModelSpec) -> dict[str, tuple[FaceNet | SpeechNet, ModelSpec]]:
+    """The networks of face and voice in the whole one, each with a specification of its own."""
+    parts: dict[str, tuple[FaceNet | SpeechNet, ModelSpec]] = {}
+    if network.face is not None:
+        parts["face"] = (
+            network.face,
+            replace(spec, modality="face", network=spec.network["face"], window=None),
+        )
+    if network.speech is not None:
+        own = replace(spec, modality="speech", network=spec.network["speech"], crop_px=None, landmarks=None)
+        parts["voice"] = network.speech, own
+    return parts
