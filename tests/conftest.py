@@ -14,11 +14,12 @@ import ast
 import doctest
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 
+import pytest
 from beartype import BeartypeConf, beartype
 from jaxtyping import jaxtyped
 
@@ -94,3 +95,26 @@ def belongs(finder: doctest.DocTestFinder, module: ModuleType, thing: object) ->
 find_by_globals = doctest.DocTestFinder._from_module
 doctest.DocTestFinder._from_module = belongs
 sys.meta_path.insert(0, HeldFinder())
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `mien` with these arguments; gives the exit code and what stood on both outputs."""
+
+    def run_mien(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        code: object = 0
+        try:
+            from mien import cli
+
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        assert isinstance(code, int)
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run_mien

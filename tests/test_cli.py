@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import mien
-from corpora import write_ferplus, write_ravdess
+from command_line import Run, assert_refused
 from media_files import flat_frames, tone, write_sound, write_still, write_video
-from mien import cli
+from mien import cli, workbench
 from mien.predictor import DEFAULT_MODEL, FACE_FILES, SPEECH_FILES, load_model
 from mien.readings import ReadingSettings
 from mien.report import DEFAULT_FORMATS
@@ -40,27 +40,6 @@ VERBS = (
     "check-submission",
 )
 REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs `mien` with these arguments; gives the exit code and what stood on both outputs."""
-
-    def run_mien(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        assert isinstance(code, int)
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run_mien
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +61,6 @@ def assert_complete(folder: Path) -> list[dict[str, str]]:
     assert len(told["rows"]) == len(rows)
     assert (folder / "timeline.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
     return rows
-
-
-def assert_refused(result: tuple[int, str, str], folder: Path, *words: str) -> None:
-    """An error of one line, exit code 2, and nothing written."""
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("mien: ")
-    assert err.count("\n") == 1
-    for word in words:
-        assert word in err
-    assert not folder.exists()
 
 
 def test_analyze_writes_four_files_and_says_where(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -357,26 +325,11 @@ def test_verbs_are_those_listed(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert all(verb in out for verb in VERBS)
-    single = {
-        command.name or command.callback.__name__
-        for command in cli.app.registered_commands
-        if command.callback
-    }
-    assert single | {str(group.name) for group in cli.app.registered_groups} == set(VERBS)
-
-
-def test_a_submission_is_complete_or_each_fault_is_a_line(run: Run, tmp_path: Path) -> None:
-    from mien.submission import HEADER
-
-    example, mine = tmp_path / "example.txt", tmp_path / "mine.txt"
-    example.write_text(f"{HEADER}\na/00001.jpg,0\na/00002.jpg,0\n")
-    mine.write_text(f"{HEADER}\na/00001.jpg,3\na/00002.jpg,7\n")
-    assert run("check-submission", mine, example) == (0, f"{mine}: 2 lines, complete and in order\n", "")
-    mine.write_text(f"{HEADER}\na/00001.jpg,9\n")
-    code, out, err = run("check-submission", mine, example)
-    assert (code, out, err.count("\n")) == (2, "", 2)
-    assert "none of 0 to 7" in err
-    assert "without an answer: 1 (a/00002.jpg)" in err
+    found = set()
+    for app in (cli.app, workbench.app):
+        found |= {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+        found |= {str(group.name) for group in app.registered_groups if group.name}
+    assert found == set(VERBS)
 
 
 @pytest.mark.parametrize(
@@ -400,97 +353,6 @@ def test_doctor_finds_this_installation_well(run: Run) -> None:
     code, out, _ = run("doctor")
     assert code == 0
     assert "broken" not in out
-
-
-@pytest.mark.slow
-def test_train_export_evaluate_analyze(run: Run, clip: Path, tmp_path: Path) -> None:
-    """The whole way, by the commands that the documents name."""
-    write_ferplus(tmp_path / "data" / "ferplus", n_train=20, n_val=8)
-    tiny = ["--set", "epochs=1", "--set", "batch_size=8", "--set", "network.input_px=32", "--threads", "1"]
-    tiny += ["--set", "network.attention.name=none"]
-    code, out, err = run("train", "face", "--data", tmp_path / "data", "--out", tmp_path / "run", *tiny)
-    assert (code, err) == (0, "")
-    checkpoint = tmp_path / "run" / "face.safetensors"
-    assert out == f"checkpoint: {checkpoint}\n"
-    code, out, err = run("export", checkpoint, "--out", tmp_path / "mine", "--weights", "1:3")
-    assert (code, err) == (0, "")
-    assert "torch and ONNX differ by at most" in out
-    data = tmp_path / "data" / "ferplus"
-    code, out, err = run(
-        "evaluate", "--data", data, "--out", tmp_path / "scores", "--model", tmp_path / "mine"
-    )
-    assert (code, err) == (0, "")
-    assert "macro-F1" in out
-    model = ["--model", tmp_path / "mine"]
-    code, _, err = run("analyze", clip, "--out", tmp_path / "report", *model, "--no-voice")
-    assert (code, err) == (0, "")
-    told = json.loads((tmp_path / "report" / "timeline.json").read_text())["provenance"]
-    assert told["model"] == "mine"
-    assert told["timeline"]["face_weight"] == 3.0
-    assert_refused(run("analyze", clip, "--out", tmp_path / "r2", *model), tmp_path / "r2", "--no-voice")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["train", "faces", "--data", "."], "'faces'"),
-        (["train", "face", "--data", "nowhere"], "nowhere"),
-        (["train", "face", "--data", ".", "--set", "epoch=3"], "'epochs'"),
-        (["train", "face", "--data", ".", "--set", "epochs=no"], "epochs"),
-        (["train", "speech", "--data", "."], "Actor"),
-        (["average", "nowhere.safetensors", "--data", "."], "nowhere.safetensors"),
-        (["evaluate", "--data", "nowhere"], "nowhere"),
-        (["reproduce", "fusion", "--votes", "nowhere"], "nowhere"),
-        (["evaluate", "--data", "."], "no known corpus"),
-        (["export", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["export", "nowhere.safetensors", "--weights", "1/2"], "1:2"),
-        (["export", "nowhere.safetensors", "--figures", "nowhere.json"], "nowhere.json"),
-    ],
-)
-def test_other_verbs_refuse_in_one_line(
-    run: Run, arguments: list[str], word: str, tmp_path: Path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    code, out, err = run(*arguments, "--out", "out")
-    assert (code, out) == (2, "")
-    assert err.startswith("mien: ")
-    assert err.count("\n") == 1
-    assert word in err
-
-
-def test_what_the_disk_refuses_is_one_line(run: Run, tmp_path: Path) -> None:
-    write_ravdess(tmp_path / "data", actors=(17,), emotions=("01",))
-    (tmp_path / "file").write_text("")
-    code, _, err = run("evaluate", "--data", tmp_path / "data", "--out", tmp_path / "file")
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.startswith(f"mien: {tmp_path / 'file'}: File exists; name another")
-
-
-WITHOUT_TORCH = """
-import sys
-from mien.cli import main
-
-sys.modules["torch"] = None
-sys.argv = ["mien", *sys.argv[1:]]
-main()
-"""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["train", "speech", "--data", ".", "--out", "out"], ["export", "a.safetensors", "--out", "out"]],
-)
-def test_missing_extra_is_one_line_with_the_command(arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "pip install 'mien[train]'" in done.stderr
 
 
 def test_python_m_mien_is_mien() -> None:
@@ -540,8 +402,8 @@ def test_names_of_dots_stay_inside_the_folder() -> None:
 
 def test_defaults_are_those_of_the_library() -> None:
     told = {
-        verb: {name: each.default for name, each in inspect.signature(getattr(cli, verb)).parameters.items()}
-        for verb in ("analyze", "evaluate")
+        verb.__name__: {name: each.default for name, each in inspect.signature(verb).parameters.items()}
+        for verb in (cli.analyze, workbench.evaluate)
     }
     assert told["analyze"]["formats"] == ",".join(DEFAULT_FORMATS)
     assert told["analyze"]["model"] == told["evaluate"]["model"] == DEFAULT_MODEL

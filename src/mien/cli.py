@@ -8,20 +8,18 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien import workbench
 from mien.errors import InputError, MienError
+from mien.terminal import Model, progress, tell_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mien.readings import ReadingSettings
-    from mien.spans import Hook
     from mien.timeline import TimelineSettings
 
 app = typer.Typer(
@@ -42,15 +40,7 @@ MEDIA_SUFFIXES = frozenset(
 )
 """What is taken from a folder; a file that is named itself may be called anything."""
 
-reproductions = typer.Typer(
-    help="Put a claim of the paper to data in hand.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(reproductions, name="reproduce")
-
-Model = Annotated[str, typer.Option(help="A shipped model's name, or a folder from `mien export`.")]
-Setting = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one setting; repeatable.")
-]
+app.add_typer(workbench.app)
 
 
 @app.command()
@@ -195,158 +185,6 @@ def doctor() -> None:
             typer.echo(f"        → {finding.mend}")
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(2)
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="face, speech, both, or paper: both as the paper trains.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds ferplus, or ravdess_speech and emodb.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there is taken up again.")],
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint whose weights the run starts from.")
-    ] = None,
-    settings: Setting = None,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
-) -> None:
-    """Train one network; needs the extra [train].
-
-    Writes its checkpoint, history and learning curve.
-    """
-    from mien.recipes import RECIPES, override
-    from mien.train import train as run
-
-    if recipe not in RECIPES:
-        raise InputError(f"there is no recipe {recipe!r}; expected {' or '.join(RECIPES)}")
-    with progress() as hook:
-        path = run(override(RECIPES[recipe](), settings or []), data, out, hook, start, threads)
-    typer.echo(f"checkpoint: {path}")
-
-
-@app.command()
-def average(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoints of one recipe; one is calibrated.")],
-    data: Annotated[Path, typer.Option(help="The folder that they were trained on.")],
-    out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
-) -> None:
-    """Write the mean of the weights of several runs; needs the extra [train].
-
-    It is scored, and its confidence fitted, on the part of the training data that chooses.
-    """
-    from mien.averaging import average as run
-
-    with progress() as hook:
-        scores = run(checkpoints, data, out, hook, threads)
-    typer.echo(f"{out}: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-
-
-@app.command()
-def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of a corpus: FER+, RAVDESS speech or EMO-DB.")],
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")],
-    model: Model = "mien-s",
-    split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
-) -> None:
-    """Score a model on a corpus: figures, predictions, pictures."""
-    from mien.evaluate import evaluate as run
-
-    with progress() as hook:
-        lines = run(model, data, out, split=split, hook=hook)
-    for line in lines:
-        typer.echo(line)
-
-
-@app.command()
-def export(
-    checkpoints: Annotated[list[Path], typer.Argument(help="A face checkpoint, and a speech one if wanted.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
-    weights: Annotated[str, typer.Option(help="m:n of the proportion rule, voice to face.")] = "1:1",
-    mask: Annotated[
-        list[str] | None, typer.Option(help="Expression that the voice never gives; repeatable.")
-    ] = None,
-    figures: Annotated[
-        list[Path] | None, typer.Option(help="metrics.json of `mien evaluate` to tell; repeatable.")
-    ] = None,
-) -> None:
-    """Write checkpoints as a model folder; needs the extra [train].
-
-    Its ONNX files are proved to say what torch says.
-    """
-    from mien.export import export as run
-    from mien.export import read_figures, read_weights
-
-    written = run(
-        checkpoints,
-        out,
-        weights=read_weights(weights),
-        masked=tuple(mask or ()),
-        figures=read_figures(figures or []),
-    )
-    for modality, difference in written.parity.items():
-        typer.echo(f"{modality}: torch and ONNX differ by at most {difference:.1e}")
-    typer.echo(f"{written.folder}: {written.size_bytes / 1e6:.1f} MB")
-
-
-@app.command(name="check-submission")
-def check_submission(
-    file: Annotated[Path, typer.Argument(help="Submission to the Aff-Wild2 expression challenge.")],
-    example: Annotated[Path, typer.Argument(help="The challenge's example list.")],
-) -> None:
-    """Say whether a submission answers every line of the example list."""
-    from mien.submission import check_submission as check
-
-    n_lines, faults = check(file, example)
-    if faults:
-        for fault in faults:
-            tell_error(f"{file}: {fault}")
-        raise typer.Exit(2)
-    typer.echo(f"{file}: {n_lines} lines, complete and in order")
-
-
-@reproductions.command()
-def fusion(
-    votes: Annotated[Path, typer.Option(help="Folder of CREMA-D's vote tables.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for fusion.json and fusion.csv.")] = None,
-) -> None:
-    """Judge ways of fusing voice and face on votes of people."""
-    from mien.reproduce import reproduce_fusion
-
-    with progress() as hook:
-        lines = reproduce_fusion(votes, out, hook)
-    for line in lines:
-        typer.echo(line)
-
-
-@contextmanager
-def progress() -> Iterator[Hook]:
-    """The hook that drives a bar on standard error, which appears where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None)
-
-        def drive(what: str, done: float, total: float) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
-
-        yield drive
-
-
-def tell_error(error: BaseException | str) -> None:
-    """Writes one line on standard error."""
-    told = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        told = f"{error.filename}: {error.strerror}; name another, or mend what is there"
-    typer.echo("mien: " + " ".join(told.split()), err=True)
 
 
 def stop(number: int, _: object) -> None:
