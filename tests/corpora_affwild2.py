@@ -5,7 +5,7 @@ write_affwild2(tmp_path, [Person("video1", [0, 4, -1]), Person("video2_left", [1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,26 @@ def write_affwild2(
             grey = shade(person.names[label] if label >= 0 else None)
             write_still(folder / f"{frame:05d}.jpg", np.full((size, size, 3), grey, np.uint8))
     return root
+
+
+def write_crops(root: Path, name: str, shown: Mapping[int, str], *, size: int = 112) -> Path:
+    """The folder of crops of a person of the test set: which expression's `shade` each frame shows."""
+    folder = root / "cropped_aligned" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, label in shown.items():
+        write_still(folder / f"{frame:05d}.jpg", np.full((size, size, 3), shade(label), np.uint8))
+    return folder
+
+
+def write_example(
+    root: Path, *frames: tuple[str, Iterable[int]], name: str = "CVPR_6th_ABAW_Expr_test_set_example.txt"
+) -> Path:
+    """The challenge's list, which asks for these frames of these videos in this order."""
+    path = root / "test_set_examples" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{video}/{frame:05d}.jpg," for video, numbers in frames for frame in numbers]
+    path.write_text("\n".join((",".join(("image_location", *NAMES)), *lines)) + "\n")
+    return path
 
 
 def write_media(path: Path, *, n_frames: int = 4, fps: int = 30) -> Path:

@@ -34,9 +34,11 @@ VERBS = (
     "doctor",
     "train",
     "average",
+    "prepare",
     "evaluate",
     "export",
     "reproduce",
+    "submit",
     "check-submission",
 )
 REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}

@@ -13,10 +13,31 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpora_affwild2 import NAMES, Person, seen, shade, write_affwild2, write_media
-from mien.datasets.affwild2 import crop_times, media_name, read_affwild2, read_annotation
+from corpora_affwild2 import (
+    NAMES,
+    Person,
+    seen,
+    shade,
+    write_affwild2,
+    write_crops,
+    write_example,
+    write_media,
+)
+from media_files import flat_frames, tone, write_sound, write_still, write_video
+from mien.datasets.affwild2 import (
+    crop_times,
+    find_example,
+    find_videos,
+    frame_times,
+    media_name,
+    middle_times,
+    read_affwild2,
+    read_annotation,
+    read_crop,
+)
 from mien.datasets.corpus import LabelledVideo
-from mien.errors import DatasetError
+from mien.errors import DatasetError, MediaError
+from mien.media import read_frames
 
 SEVEN = NAMES[:7]
 VAL = "Validation_Set"
@@ -388,3 +409,96 @@ def test_times_of_crops() -> None:
         crop_times([1], n_frames=1, fps=0.0)
     with pytest.raises(DatasetError, match="duration is nan"):
         crop_times([1], n_frames=1, fps=25.0, duration=float("nan"))
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.avi"])
+@pytest.mark.parametrize("irregular", [False, True])
+def test_frames_begin_when_a_decoder_shows_them(tmp_path: Path, name: str, irregular: bool) -> None:
+    codecs = {"codec": "mpeg4", "sound_codec": "pcm_s16le"} if name.endswith("avi") else {}
+    times = None
+    if irregular and not codecs:
+        times = np.cumsum(np.random.default_rng(0).choice([1 / 30, 1 / 15, 0.2], 40)).tolist()
+    path = write_video(
+        tmp_path / name,
+        flat_frames(40),
+        fps=30,
+        times=times,
+        waveform=tone(440.0, 2.0),
+        options={"bf": "2"},
+        **codecs,
+    )
+    shown = [frame.time for frame in read_frames(path)]
+    np.testing.assert_allclose(frame_times(path), shown, atol=1e-6)
+    middles = middle_times(frame_times(path), np.array([1, 2, 39]), duration=2.0)
+    np.testing.assert_allclose(middles, [(shown[i] + shown[i + 1]) / 2 for i in (0, 1, 38)], atol=1e-6)
+
+
+def test_frames_after_the_last_go_on_as_before_or_are_spread(tmp_path: Path) -> None:
+    begins = frame_times(write_media(tmp_path / "v.mp4", n_frames=50, fps=25))
+    np.testing.assert_allclose(middle_times(begins, np.array([50, 51]), 2.0), [1.98, 2.02], atol=1e-6)
+    np.testing.assert_allclose(middle_times(begins, np.array([1, 100]), 2.0), [0.01, 1.99], atol=1e-6)
+    none = frame_times(write_sound(tmp_path / "s.mp4", [(0.0, tone(440.0, 2.0))], codec="aac"))
+    assert none.size == 0
+    np.testing.assert_allclose(middle_times(none, np.array([1, 4]), 2.0), [0.25, 1.75])
+    with pytest.raises(MediaError, match="neither when frames come nor its length"):
+        middle_times(none, np.array([1]), 0.0)
+
+
+def test_a_crop_is_brought_to_the_side_asked_for_as_rgb(tmp_path: Path) -> None:
+    red = np.zeros((112, 112, 3), np.uint8)
+    red[:, :, 0] = 200
+    write_still(tmp_path / "00001.jpg", red)
+    for size_px in (48, 112, 128):
+        crop = read_crop(tmp_path / "00001.jpg", size_px)
+        assert crop is not None
+        assert crop.shape == (size_px, size_px, 3)
+        np.testing.assert_allclose(crop.reshape(-1, 3).mean(0), [200, 0, 0], atol=3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no jpg", b"\xff\xd8\xff\xe0", None])
+def test_a_crop_that_cannot_be_decoded_is_none(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "00001.jpg"
+    with pytest.raises(FileNotFoundError):
+        read_crop(path, 48)
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert read_crop(path, 48) is None
+
+
+def test_a_test_video_has_what_there_is_of_it(tmp_path: Path) -> None:
+    write_crops(tmp_path, "video1_left", {1: "Fear"}, size=16)
+    left, right = (crops_and_media(tmp_path, name) for name in ("video1_left", "video1_right"))
+    assert (left, right) == ((tmp_path / "cropped_aligned" / "video1_left", None), (None, None))
+    media = write_media(tmp_path / "batch2" / "video1.mp4")
+    assert crops_and_media(tmp_path, "video1_right") == (None, media)
+    assert crops_and_media(tmp_path, "video1_left")[1] == media
+    write_media(tmp_path / "batch1" / "video1.avi")
+    with pytest.raises(DatasetError, match=r"video1 has the media .* keep one"):
+        crops_and_media(tmp_path, "video1_left")
+    with pytest.raises(DatasetError, match="cropped_aligned has none of video2"):
+        find_videos(tmp_path, ["video2"])
+    with pytest.raises(DatasetError, match="no crops in cropped_aligned"):
+        find_videos(tmp_path / "absent", ["video1"])
+
+
+def crops_and_media(root: Path, name: str) -> tuple[Path | None, Path | None]:
+    """Of the video of that name; another one, which has crops, is asked for as well."""
+    found = list(find_videos(root, [name, "video1_left"] if name != "video1_left" else [name]))
+    assert found[0].name == name
+    return found[0].crops, found[0].media
+
+
+@pytest.mark.parametrize(
+    "name", ["CVPR_6th_ABAW_Expr_test_set_sample.txt", "CVPR_5th_ABAW_EXPR_test_set_example.txt"]
+)
+def test_the_example_list_is_found_where_it_lies(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match=r"found none; name it with --example"):
+        find_example(tmp_path)
+    path = write_example(tmp_path / "deeper", ("video1", [1]), name=name)
+    write_example(tmp_path, ("video1", [1]), name="CVPR_6th_ABAW_AU_test_set_example.txt")
+    write_example(tmp_path, ("video1", [1]), name="._CVPR_6th_ABAW_Expr_test_set_example.txt")
+    assert find_example(tmp_path) == path
+    other = write_example(tmp_path, ("video1", [1]))
+    with pytest.raises(DatasetError) as raised:
+        find_example(tmp_path)
+    assert str(path) in str(raised.value)
+    assert str(other) in str(raised.value)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from mien.datasets.augment import (
+    STRONG,
+    WEAK,
     FaceAugmentation,
     SpeechAugmentation,
     mask_log_mel,
@@ -37,6 +39,12 @@ def unmoved(varied: Tensor) -> Tensor:
     faces = some_faces()
     straight, mirrored = ((varied - each).abs().amax((1, 2, 3)) for each in (faces, faces.flip(-1)))
     return torch.minimum(straight, mirrored)
+
+
+def unlike(varied: Tensor, faces: Tensor) -> float:
+    """Mean difference of varied faces from the faces, mirrored or not."""
+    straight, mirrored = ((varied - each).abs().mean((1, 2, 3)) for each in (faces, faces.flip(-1)))
+    return float(torch.minimum(straight, mirrored).mean())
 
 
 def varied_tone(config: SpeechAugmentation, seed: int = 0) -> np.ndarray:
@@ -78,6 +86,15 @@ def test_faces_are_only_mirrored_where_everything_is_0() -> None:
 )
 def test_every_setting_of_faces_does_something(config: FaceAugmentation) -> None:
     assert unmoved(varied_faces(config)).max() > 5e-3
+
+
+def test_a_weak_view_is_nearer_to_the_face_than_training_s_and_a_strong_one_farther() -> None:
+    smooth = torch.nn.functional.interpolate(some_faces(16, side=4), (24, 24), mode="bilinear")
+    away = []
+    for config in (WEAK, FaceAugmentation(), STRONG):
+        torch.manual_seed(0)
+        away.append(unlike(vary_faces(smooth, 24, config), smooth))
+    assert 0 < 2 * away[0] < away[1] < away[2] / 1.2
 
 
 def test_faces_are_a_function_of_the_seed() -> None:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corpora import write_emodb, write_ferplus, write_ravdess
+from corpora import write_emodb, write_ferplus, write_ravdess, write_utterance
+from corpora_affwild2 import Person, write_affwild2
+from media_files import flat_frames, tone, write_still, write_video
 from mien import evaluate as evaluating
-from mien.errors import CheckpointError, DatasetError, InputError, MissingExtraError
-from mien.evaluate import WITHOUT_OTHER, evaluate, predict_corpus
+from mien.errors import DatasetError, InputError, MissingExtraError
+from mien.evaluate import evaluate, predict_corpus, score_views
 from mien.expressions import EXPRESSIONS
 from mien.metrics import score
 from mien.predictor import FacePredictor, load_model
+from mien.samples import WITHOUT_OTHER
+from portraits import PORTRAIT, scenes
 
 VOTES = [
     *([[0, 10, 0, 0, 0, 0, 0, 0, 0, 0]] * 3),
@@ -24,8 +28,8 @@ VOTES = [
 ]
 
 
-def no_hook(what: str, done: int, total: int) -> None:
-    assert 0 < done <= total
+def no_hook(what: str, done: float, total: float) -> None:
+    assert 0 <= done <= total
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +62,13 @@ def test_figures_predictions_and_pictures_are_written(corpora, corpus: str, tmp_
         assert scores["n"] == n
         assert scores["classes"] == list(classes)
         assert any(line.startswith(f"{corpus} val, {view}: {n} rows") for line in lines)
-        for picture in ("confusion", "reliability"):
+        assert scores["post"]["accuracy"] == scores["accuracy"]
+        for picture in ("confusion", "quadrants", "reliability"):
             with Image.open(tmp_path / "out" / f"{picture}-{view.replace(' ', '-')}.png") as image:
                 image.verify()
+    assert (tmp_path / "out" / "per_video.csv").exists() == (corpus != "FER+")
+    assert not told["post_processed"]
+    assert any("one reading" in line for line in lines)
     assert not [path for path in (tmp_path / "out").iterdir() if "part" in path.name]
 
 
@@ -78,16 +86,114 @@ def test_predictions_agree_with_the_figures(corpora, corpus: str, tmp_path: Path
     right = sum(row["label"] == row["predicted"] for row in table) / n
     told = json.loads((tmp_path / "metrics.json").read_text())["views"][view]
     assert told["accuracy"]["value"] == pytest.approx(right)
-    again = score([row["label"] for row in table], [row["predicted"] for row in table], classes)
+    labels = {row["label"] for row in table}
+    averaged = classes if view == "eight classes" else tuple(name for name in classes if name in labels)
+    guesses = [row["predicted"] for row in table]
+    again = score([row["label"] for row in table], guesses, classes, averaged=averaged)
+    assert told["lacking"] == [name for name in classes if name not in labels]
     assert told["macro_f1"]["value"] == pytest.approx(again.macro_f1.value)
     if corpus != "FER+":
         assert told["n_groups"] == len({row["group"] for row in table}) == (2 if corpus == "RAVDESS" else 1)
 
 
+def own(folder: Path, *rows: str, head: str = "path,label") -> Path:
+    (folder / "own.csv").write_text("\n".join((head, *rows)) + "\n", encoding="utf-8")
+    return folder / "own.csv"
+
+
+def test_stills_sound_and_video_are_rows_alike(tmp_path: Path) -> None:
+    write_still(tmp_path / "face.png", PORTRAIT)
+    write_still(tmp_path / "grey.png", next(flat_frames(1)))
+    write_utterance(tmp_path / "voice.flac", pitch=200, duration=1.0, seed=0)
+    write_video(tmp_path / "film.mp4", scenes((0.8, (100,))), waveform=tone(300.0, 0.8))
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    table = own(
+        tmp_path,
+        "face.png,Happiness,,",
+        "grey.png,Happiness,,",
+        "voice.flac,Anger,0.2,0.9",
+        "film.mp4,Happiness,0,0.4",
+        "film.mp4,Neutral,0.4,",
+        "broken.mp4,Anger,,",
+        head="path,label,start,end",
+    )
+    lines = evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook)
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [
+        *("face.png", "grey.png", "voice.flac", "film.mp4", "film.mp4", "broken.mp4")
+    ]
+    assert [bool(row["predicted"]) for row in rows] == [True, False, True, True, True, False]
+    assert [row["note"].partition(":")[0] for row in rows if row["note"]] == ["no face", "cannot be read"]
+    told = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (told["rows"], told["not_found"]) == (6, {"no face": 1, "cannot be read": 1})
+    assert told["post_processed"]
+    counts = {name: (view["n"], sum(view["missed"].values())) for name, view in told["views"].items()}
+    assert counts == {
+        "all rows": (6, 2),
+        "all rows, found only": (4, 0),
+        "face only": (4, 1),
+        "face only, found only": (3, 0),
+        "voice only": (3, 2),  # a tone is no speech in a film; a clip of sound is listened to as it is
+        "voice only, found only": (1, 0),
+    }
+    assert set(told["views"]["all rows"]["averaged"]) == {"Neutral", "Anger", "Happiness"}
+    assert "own.csv val, all rows: 6 rows of 5 files" in lines
+    with (tmp_path / "out" / "per_video.csv").open(newline="", encoding="utf-8") as file:
+        assert [(row["video"], row["rows"]) for row in csv.DictReader(file)] == [
+            *(
+                ("face.png", "1"),
+                ("grey.png", "1"),
+                ("voice.flac", "1"),
+                ("film.mp4", "2"),
+                ("broken.mp4", "1"),
+            )
+        ]
+
+
+def test_crops_are_scored_without_a_search(tmp_path: Path) -> None:
+    write_still(tmp_path / "grey.png", next(flat_frames(1)))
+    table = own(tmp_path, "grey.png,Happiness")
+    with pytest.raises(DatasetError, match=r"nothing was found in any of 1 rows \(no face: 1\).*--crops"):
+        evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook)
+    assert not (tmp_path / "out").exists()
+    lines = evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook, crops=True)
+    assert any("all rows: 1 rows of 1 files" in line for line in lines)
+
+
+def test_of_affwild2_frames_are_scored_both_ways(tmp_path: Path) -> None:
+    people = (
+        *(Person("video1", [0]), Person("video2", [1])),
+        Person("video3", [0, 4, -1, 4], of="Validation_Set", crops=(1, 3)),
+        Person("video4", [2], of="Validation_Set"),
+    )
+    root = write_affwild2(tmp_path / "root", people)
+    lines = evaluate("mien-s", root, tmp_path / "out", split="val", hook=no_hook)
+    told = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {name: view["n"] for name, view in told["views"].items()} == {
+        "all labelled frames": 4,
+        "frames with a face": 2,
+    }
+    assert told["views"]["all labelled frames"]["averaged"] == list(EXPRESSIONS)
+    assert (told["post_processed"], told["views"]["frames with a face"]["n_groups"]) == (True, 2)
+    assert "Aff-Wild2 val, all labelled frames: 4 rows of 2 videos" in lines
+    with (tmp_path / "out" / "per_video.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["video"] for row in csv.DictReader(file)] == ["video3", "video4"]
+
+
+def test_a_file_is_no_place_for_figures(corpora, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="out is a file"):
+        evaluate("mien-s", corpora["EMO-DB"], tmp_path / "out", split="val", hook=no_hook)
+
+
 def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
     lines = evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
     told = json.loads((tmp_path / "metrics.json").read_text())["views"]["without Other"]["per_class"]
-    for name, line in zip(WITHOUT_OTHER, lines[-len(WITHOUT_OTHER) :], strict=True):
+    head = next(i for i in reversed(range(len(lines))) if lines[i].split()[0] == "F1")
+    of_class = {line.split()[0]: line for line in lines[head + 1 :]}
+    assert {name for name, one in told.items() if one["support"]} <= set(of_class) <= set(WITHOUT_OTHER)
+    for name, line in of_class.items():
         label, *numbers, n_rows = line.replace("[", "").replace("]", "").replace(",", "").split()
         assert (label, int(n_rows)) == (name, told[name]["support"])
         ratios = [told[name][ratio] for ratio in ("f1", "recall", "precision")]
@@ -97,18 +203,25 @@ def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
 
 def test_majority_of_votes_is_the_stricter_rule(corpora) -> None:
     found = predict_corpus("mien-s", corpora["FER+"], "val", no_hook)
-    rows, _ = found.views["majority of votes"]
-    assert [found.labels[i] for i in rows] == ["Happiness", "Happiness", "Happiness", "Other"]
-    assert set(found.labels) == {"Happiness", "Neutral", "Other"}
+    most, majority = score_views(found)
+    assert {name: n for name, n in supports(most.raw).items() if n} == {
+        "Neutral": 1,
+        "Happiness": 3,
+        "Other": 1,
+    }
+    assert {name: n for name, n in supports(majority.raw).items() if n} == {"Happiness": 3, "Other": 1}
+
+
+def supports(scores) -> dict[str, int]:
+    return {name: one.support for name, one in scores.per_class.items()}
 
 
 def test_without_other_it_is_neither_label_nor_prediction(corpora) -> None:
-    found = predict_corpus("mien-s", corpora["EMO-DB"], "val", no_hook)
-    rows, classes = found.views["without Other"]
-    assert [found.labels[i] for i in rows] == ["Neutral", "Anger"]
-    among = evaluating._among(found.probs[rows], classes)
-    assert among.shape == (2, 7)
-    np.testing.assert_allclose(among.sum(1), 1, atol=1e-6)
+    _, without = score_views(predict_corpus("mien-s", corpora["EMO-DB"], "val", no_hook))
+    assert without.raw.classes == WITHOUT_OTHER
+    assert {name for name, n in supports(without.raw).items() if n} == {"Neutral", "Anger"}
+    among = evaluating._among(np.full((1, 8), 0.125, np.float32), WITHOUT_OTHER)
+    np.testing.assert_allclose(among, np.full((1, 7), 1 / 7), atol=1e-6)
 
 
 def test_faces_are_given_to_the_net_as_they_are(corpora) -> None:
@@ -123,9 +236,8 @@ def test_faces_are_given_to_the_net_as_they_are(corpora) -> None:
 def test_view_without_rows_is_left_out(tmp_path: Path) -> None:
     votes = [[4, 3, 3, 0, 0, 0, 0, 0, 0, 0]] * 3
     write_ferplus(tmp_path / "ferplus", n_train=0, n_val=3, votes=votes)
-    lines = evaluate("mien-s", tmp_path / "ferplus", tmp_path / "faces", split="val", hook=no_hook)
+    evaluate("mien-s", tmp_path / "ferplus", tmp_path / "faces", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "faces" / "metrics.json").read_text())["views"]) == {"most votes"}
-    assert len(lines) == 3 + len(EXPRESSIONS)
     write_emodb(tmp_path / "bored", letters=("L",))
     evaluate("mien-s", tmp_path / "bored", tmp_path / "voices", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "voices" / "metrics.json").read_text())["views"]) == {"eight classes"}
@@ -135,7 +247,7 @@ def test_split_is_heeded(corpora) -> None:
     assert len(predict_corpus("mien-s", corpora["RAVDESS"], "train", no_hook).names) == 4
     with pytest.raises(DatasetError, match="choose"):
         predict_corpus("mien-s", corpora["RAVDESS"], "choose", no_hook)
-    with pytest.raises(DatasetError, match="tset"):
+    with pytest.raises(DatasetError, match="split is 'tset'; expected one of train, choose, val"):
         predict_corpus("mien-s", corpora["FER+"], "tset", no_hook)
 
 
@@ -152,21 +264,11 @@ def test_unknown_model_is_refused(corpora, tmp_path: Path) -> None:
         evaluate("mien-xl", corpora["FER+"], tmp_path / "out", split="val", hook=no_hook)
 
 
-def test_faces_of_another_size_are_refused(corpora, monkeypatch) -> None:
-    class Larger:
-        def __init__(self, _) -> None:
-            self.spec = type("Spec", (), {"crop_px": 112})
-
-    monkeypatch.setattr(evaluating, "FacePredictor", Larger)
-    with pytest.raises(CheckpointError, match="112 px"):
-        predict_corpus("mien-s", corpora["FER+"], "val", no_hook)
-
-
 def test_without_plot_the_figures_are_written_all_the_same(corpora, tmp_path: Path, monkeypatch) -> None:
     def fail(*_):
         raise MissingExtraError("a picture", "plot")
 
-    monkeypatch.setattr(evaluating, "draw_confusion", fail)
+    monkeypatch.setattr(evaluating, "draw", fail)
     lines = evaluate("mien-s", corpora["EMO-DB"], tmp_path, split="val", hook=no_hook)
     assert "[plot]" in lines[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "predictions.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "per_video.csv", "predictions.csv"}

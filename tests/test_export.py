@@ -313,3 +313,30 @@ def test_figures_of_another_file_are_refused(tmp_path: Path, content: str) -> No
 def test_figures_of_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.json"):
         read_figures([tmp_path / "nowhere.json"])
+
+
+@pytest.mark.slow
+def test_resnets_say_the_same_in_onnx(specs, tmp_path: Path) -> None:
+    paths = []
+    for modality, spec in specs.items():
+        torch.manual_seed(0)
+        spec = replace(spec, network=spec.network | {"backbone": "resnet18"})
+        paths.append(tmp_path / f"{modality}.safetensors")
+        save_network(build_network(spec), spec, paths[-1])
+    exported = export(paths, tmp_path / "resnets")
+    assert set(exported.parity) == {"face", "speech"}
+    assert all(0 <= difference <= PARITY for difference in exported.parity.values())
+    model = load_model(exported.folder)
+    crops = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
+    assert FacePredictor(model).encode(crops).shape == (2, 512)
+    assert np.ptp(FacePredictor(model)(crops), axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize("backbone", ["r3d18", "r2plus1d18"])
+def test_networks_of_sequences_are_refused(specs, tmp_path: Path, backbone: str, quick) -> None:
+    spec = replace(specs["face"], network=specs["face"].network | {"backbone": backbone})
+    save_network(build_network(spec), spec, tmp_path / "face.safetensors")
+    with pytest.raises(CheckpointError, match=f"holds {backbone}, which reads sequences of faces") as caught:
+        export([tmp_path / "face.safetensors"], tmp_path / "model")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model").exists()

@@ -290,3 +290,42 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(MetricError, match=message):
         score(labels, predicted, groups=groups)
+
+
+PRESENT = ("Anger", "Fear")
+PARTLY = np.array([[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [np.nan, np.nan, np.nan], [0.1, 0.7, 0.2]])
+"""Of three classes, the last of which no row is labelled as; of one row nothing was found."""
+
+
+def test_macro_f1_is_the_mean_of_the_classes_named() -> None:
+    labels = ["Anger", "Fear", "Fear"]
+    guesses = ["Anger", "Sadness", "Fear"]
+    ours = score(labels, guesses, (*PRESENT, "Sadness"), averaged=PRESENT)
+    assert ours.macro_f1.value == pytest.approx(
+        f1_score(labels, guesses, labels=list(PRESENT), average="macro", zero_division=0)
+    )
+    assert ours.averaged == PRESENT
+    assert score(labels, guesses, (*PRESENT, "Sadness")).macro_f1.value < ours.macro_f1.value
+
+
+def test_a_row_in_which_nothing_was_found_is_wrong() -> None:
+    found = np.array([True, True, False, True])
+    labels = ["Anger", "Fear", "Fear", "Fear"]
+    ours = score(labels, PARTLY, (*PRESENT, "Sadness"), averaged=PRESENT, found=found)
+    assert (ours.n, ours.missed) == (4, {"Fear": 1})
+    assert ours.accuracy.value == pytest.approx(2 / 4)
+    assert ours.uar.value == pytest.approx((1 + 1 / 3) / 2)
+    assert ours.per_class["Fear"].support == 3
+    assert ours.per_class["Fear"].precision.value == 1
+    assert ours.macro_f1.value == pytest.approx((1 + 2 * 1 / (1 + 3)) / 2)
+    assert ours.confusion.sum() == 3
+    assert sum(one.count for one in ours.reliability) == 3
+    assert set(ours.per_class) == {*PRESENT, "Sadness"}
+    assert ours.as_dict()["missed"] == {"Fear": 1}
+
+
+def test_where_all_were_found_nothing_changes() -> None:
+    labels, probs = ["Anger", "Fear", "Fear"], PARTLY[[0, 1, 3]]
+    plain = score(labels, probs, (*PRESENT, "Sadness"))
+    told = score(labels, probs, (*PRESENT, "Sadness"), found=np.ones(3, np.bool_))
+    assert plain.as_dict() == told.as_dict()

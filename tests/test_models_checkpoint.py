@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,7 @@ def with_network(**values: Any) -> dict[str, str]:
         ({}, "carries no description of a mien model"),
         ({KEY: "{"}, "not JSON"),
         (with_network(width=3), "FaceNetConfig of another architecture: width"),
+        (with_network(backbone="resnet34"), "FaceNetConfig of another architecture: backbone is 'resnet34'"),
         (with_network(attention=None), "AttentionConfig of another architecture: None"),
         (with_network(input_px="64"), "FaceNetConfig of another architecture: input_px is '64'"),
         (with_network(stem_strides=[1]), r"stem_strides is \[1\]"),
@@ -169,6 +170,54 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     refused(tmp_path / "text.safetensors", "not a whole safetensors file")
     torch.save({"a": torch.zeros(3)}, tmp_path / "pickle.safetensors")
     refused(tmp_path / "pickle.safetensors", "not a whole safetensors file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SomeConfig:
+    """A configuration with a value that has no default, and one that itself is a configuration."""
+
+    width: int
+    depth: int = 3
+    gate: GCSAConfig = field(default_factory=GCSAConfig)
+
+
+def test_a_name_that_is_absent_has_its_default() -> None:
+    """Files written before there was a switch stay readable."""
+    assert read_config(SomeConfig, {"width": 5}) == SomeConfig(width=5)
+    assert read_config(SomeConfig, {"width": 5, "gate": {"kernel": 3}}).gate == GCSAConfig(kernel=3)
+    for values, odd in (
+        ({"depth": 1}, "width"),
+        ({"width": 5, "height": 2}, "height"),
+        ({"height": 2}, "height, width"),
+    ):
+        with pytest.raises(
+            CheckpointError, match=f"SomeConfig of another architecture: {odd} unknown or lacking"
+        ):
+            read_config(SomeConfig, values)
+
+
+@pytest.mark.parametrize("modality", ["face", "speech"])
+def test_files_written_before_there_were_backbones_load(
+    modality: str, face_file: Path, tmp_path: Path
+) -> None:
+    config = face_config() if modality == "face" else speech_config()
+    spec = some_spec(config)
+    network = build_network(spec)
+    assert spec.network.pop("backbone") in ("rhcnn", "mcnn")
+    save_network(network, spec, tmp_path / "old.safetensors")
+    loaded, told = load_network(tmp_path / "old.safetensors")
+    assert told == spec, "what a file says of itself is passed on as it is"
+    assert loaded.encoder.n_features == 256
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "r2plus1d18"])
+def test_other_backbones_come_back(backbone, tmp_path: Path) -> None:
+    spec = some_spec(replace(face_config(), backbone=backbone))
+    network = build_network(spec)
+    save_network(network, spec, tmp_path / "net.safetensors")
+    loaded, _ = load_network(tmp_path / "net.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("modality", ["face", "speech"])

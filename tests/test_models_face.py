@@ -1,4 +1,4 @@
-"""RHCNN: its size, the shapes on its way, and what a face's features may depend on."""
+"""The face encoders: RHCNN's size and shapes, its alternatives, and what a face's features may depend on."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mien.errors import InputError
 from mien.models.attention import AttentionName, shuffle_channels
 from mien.models.face import RHB, RHCNN, FaceNet, FaceNetConfig
+from mien.models.resnet import ClipResNet18, ResNet18
 from some_networks import face_config, fill_with_noise, n_parameters, starved
 
 
@@ -120,3 +122,50 @@ def test_gradients_reach_every_weight(attention: AttentionName) -> None:
     network = FaceNet(face_config(attention), 8).train()
     network(torch.rand(4, 1, 32, 32)).square().sum().backward()
     assert starved(network) == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "kind", "n_weights"),
+    [
+        ("resnet18", ResNet18, 11_176_512),
+        ("r3d18", ClipResNet18, 33_166_272),
+        ("r2plus1d18", ClipResNet18, 31_300_125),
+    ],
+)
+def test_another_backbone_reads_one_crop_too(backbone, kind: type[nn.Module], n_weights: int) -> None:
+    torch.manual_seed(0)
+    config = replace(face_config(), backbone=backbone, mirrored=True)
+    other = FaceNet(config, 8).eval()
+    assert type(other.encoder) is kind
+    assert n_parameters(other) == n_weights + 8 * 512 + 8
+    crops = torch.rand(2, 1, 48, 48)
+    with torch.no_grad():
+        assert other.encode(crops).shape == (2, 512)
+        assert other(crops).shape == (2, 8)
+        torch.testing.assert_close(other(crops[:1]), other(crops)[:1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(other(crops.flip(-1)), other(crops), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(other(0.5 * crops + 9), other(crops), atol=1e-2, rtol=1e-2)
+        assert other(crops[:0]).shape == (0, 8)
+
+
+def test_each_crop_of_a_sequence_is_standardised_by_itself() -> None:
+    torch.manual_seed(0)
+    network = FaceNet(replace(face_config(), backbone="r2plus1d18"), 8).eval()
+    faces = 255 * torch.rand(2, 3, 32, 32)
+    light = torch.tensor([1.0, 0.5, 2.0]).view(3, 1, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(network(faces * light), network(faces), atol=1e-3, rtol=1e-3)
+        assert not torch.allclose(network(faces.flip(1)), network(faces), atol=1e-3)
+
+
+@pytest.mark.parametrize("backbone", ["rhcnn", "resnet18"])
+def test_a_sequence_is_no_picture_in_colour(backbone) -> None:
+    network = FaceNet(replace(face_config(), backbone=backbone), 8)
+    with pytest.raises(AssertionError, match="three colours"):
+        network(torch.rand(2, 3, 32, 32))
+
+
+def test_strides_of_the_stem_are_for_stems_of_two_layers() -> None:
+    assert FaceNetConfig(backbone="resnet18", stem_strides=(2, 1)).stem_strides == (2, 1)
+    with pytest.raises(InputError, match=r"stem_strides are \(2, 1\), but r3d18"):
+        FaceNetConfig(backbone="r3d18", stem_strides=(2, 1))

@@ -1,5 +1,6 @@
 """The whole network: masks hide what they should, and missing modalities leave the other."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import InputError
-from mien.models.network import ExpressionNet, ExpressionNetConfig
+from mien.models.network import ExpressionNet, ExpressionNetConfig, with_stand_ins
 from some_networks import face_config, speech_config, starved
 
 N_COLUMNS = 48
@@ -193,3 +194,83 @@ def test_one_modality_alone_is_the_whole_opinion(modalities: str, network: Expre
 def test_alignment_needs_both() -> None:
     with pytest.raises(InputError, match="needs both"):
         expression_net(modalities="face", alignment="align")
+
+
+def test_alignment_needs_features_of_one_width_and_one_pace() -> None:
+    for face, speech in (("r3d18", "mcnn"), ("resnet18", "mcnn"), ("rhcnn", "resnet18")):
+        with pytest.raises(InputError, match=f"backbones are {face} and {speech}"):
+            ExpressionNetConfig(
+                face=replace(face_config(), backbone=face),
+                speech=replace(speech_config(), backbone=speech),
+                alignment="align",
+            )
+
+
+def test_the_nearest_face_stands_in() -> None:
+    mask = torch.tensor([[0, 1, 0, 0, 1, 0, 1], [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1]]).bool()
+    faces = torch.arange(7.0).expand(3, 7)[..., None, None].expand(3, 7, 2, 2)
+    faces = faces.masked_fill(~mask[..., None, None], torch.nan)
+    found = with_stand_ins(faces, mask)[..., 0, 1].tolist()
+    assert found == [[1, 1, 1, 4, 4, 4, 6], [0, 1, 2, 3, 4, 5, 6], [6] * 7]
+    assert with_stand_ins(faces[:0], mask[:0]).shape == (0, 7, 2, 2)
+
+
+@pytest.fixture(scope="module", params=["resnet18", "r3d18", "r2plus1d18"])
+def other(request: pytest.FixtureRequest) -> ExpressionNet:
+    """A network of other backbones: features of two widths, faces read together but for ResNet-18."""
+    torch.manual_seed(0)
+    face, voice = request.param, "mcnn" if request.param == "resnet18" else "resnet18"
+    config = ExpressionNetConfig(
+        face=replace(face_config(), backbone=face), speech=replace(speech_config(), backbone=voice)
+    )
+    return ExpressionNet(config, 8).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_faces", [1, 2, 5])
+def test_other_backbones_have_the_same_shapes(other: ExpressionNet, n_faces: int) -> None:
+    for each in other(*some_windows(1, n_faces)):
+        assert each.shape == (1, 8)
+        torch.testing.assert_close(each.exp().sum(-1), torch.ones(1))
+
+
+@torch.no_grad()
+def test_other_backbones_hide_and_miss_the_same(other: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(4, 5)
+    face_mask[0, 1:4], column_mask[0, :11] = False, False
+    face_mask[1], column_mask[2] = False, False
+    face_mask[3], column_mask[3] = False, False
+    first = other(faces, face_mask, log_mel, column_mask)
+    hidden = torch.where(face_mask[..., None, None], faces, torch.nan)
+    second = other(hidden, face_mask, torch.where(column_mask.unsqueeze(1), log_mel, 99.0), column_mask)
+    assert torch.equal(first.voice, second.voice)
+    assert torch.equal(first.face, second.face)
+    assert torch.equal(first.fused[:3], second.fused[:3])
+    assert torch.equal(first.fused[1], first.voice[1])
+    assert torch.equal(first.fused[2], first.face[2])
+    assert first.fused[3].isnan().all()
+    shown = other(faces, torch.ones_like(face_mask), log_mel, column_mask)
+    assert not torch.allclose(shown.face[0], first.face[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_sequence_with_a_gap_is_that_with_the_stand_in(other: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(1, 3)
+    face_mask[0, 1] = False
+    found = other(faces, face_mask, log_mel, column_mask).face
+    stood_in = torch.where(face_mask[..., None, None], faces, faces[:, :1])
+    full = other(stood_in, torch.ones_like(face_mask), log_mel, column_mask).face
+    assert torch.allclose(found, full, atol=1e-5) == other.config.face.reads_sequences
+    backwards = other(faces.flip(1), face_mask, log_mel, column_mask).face
+    assert torch.allclose(found, backwards, atol=1e-5) != other.config.face.reads_sequences
+
+
+def test_gradients_reach_other_backbones(other: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(3, 3)
+    face_mask[0], face_mask[1, 1:], column_mask[2] = False, False, False
+    other.train().zero_grad()
+    other(faces, face_mask, log_mel, column_mask).fused[:, 3].sum().backward()
+    other.eval()
+    # a sequence at the end one step long meets only the middle of its kernels, which starves none
+    assert starved(other) == []
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in other.parameters())

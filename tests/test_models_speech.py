@@ -1,4 +1,4 @@
-"""MCNN: its size, the shapes on its way, its branches, and that sound outside the file never counts."""
+"""The speech encoders: MCNN's size, shapes and branches; no sound outside the file ever counts."""
 
 from math import log
 
@@ -160,6 +160,26 @@ def test_a_window_is_heard_alone_as_among_others(network: SpeechNet) -> None:
     with torch.no_grad():
         alone = torch.cat([network(log_mel[k : k + 1], mask[k : k + 1]) for k in range(3)])
         torch.testing.assert_close(alone, network(log_mel, mask), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_resnet18_hears_what_mcnn_does_in_longer_steps() -> None:
+    torch.manual_seed(0)
+    other = SpeechNet(SpeechNetConfig(backbone="resnet18", attention=speech_config().attention), 8).eval()
+    assert n_parameters(other) == 11_170_240 + 8 * 512 + 8
+    log_mel, mask = torch.randn(2, 64, 320), torch.ones(2, 320, dtype=torch.bool)
+    mask[0, 200:] = False
+    assert other.encode(log_mel, mask).shape == (2, 512, 10)
+    hidden = torch.where(mask.unsqueeze(1), log_mel, torch.nan)
+    assert torch.equal(other(hidden, mask), other(log_mel, mask))
+    assert not torch.allclose(other(log_mel, torch.ones_like(mask))[0], other(log_mel, mask)[0], atol=1e-3)
+    for n_columns in (8, 61, 65):
+        assert other(log_mel[:1, :, :n_columns], mask[:1, :n_columns]).shape == (1, 8)
+
+
+def test_branches_are_for_mcnn_alone() -> None:
+    with pytest.raises(InputError, match="branches of mcnn, but backbone is 'resnet18'"):
+        SpeechNetConfig(backbone="resnet18", spectral=False)
 
 
 @pytest.mark.parametrize("attention", ["none", "gcsa", "mecs", "convctl"])

@@ -12,7 +12,13 @@ import pytest
 from mien.calibration import reliability
 from mien.errors import InputError, MissingExtraError
 from mien.expressions import EXPRESSIONS
-from mien.pictures import draw_confusion, draw_learning_curves, draw_reliability
+from mien.pictures import (
+    draw_confusion,
+    draw_confusions,
+    draw_learning_curves,
+    draw_reliabilities,
+    draw_reliability,
+)
 from mien.plot import FORMATS
 
 COUNTS = np.random.default_rng(0).integers(0, 90, (8, 8)) + 200 * np.eye(8, dtype=int)
@@ -117,3 +123,32 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(builtins, "__import__", without_matplotlib)
     with pytest.raises(MissingExtraError, match=r"pip install 'mien\[plot\]'"):
         draw_reliability(BINS, tmp_path / "r.png")
+
+
+def test_two_matrices_stand_side_by_side_with_what_was_missed(tmp_path: Path, monkeypatch) -> None:
+    def both(path: Path) -> None:
+        before, after = np.array([[6, 0, 2], [3, 4, 0]]), np.array([[8, 0, 0], [1, 6, 0]])
+        draw_confusions([(before, "raw · 15"), (after, "post · 15")], ("Anger", "Fear"), path, "a title")
+
+    text = words(tmp_path / "c.svg", monkeypatch, both)
+    for expected in ("raw · 15", "post · 15", "nothing", "25%", "86%"):
+        assert expected in text
+    assert (text.count("a title"), text.count(">predicted<")) == (1, 2)
+
+
+def test_two_reliabilities_stand_side_by_side(tmp_path: Path, monkeypatch) -> None:
+    def both(path: Path) -> None:
+        draw_reliabilities([(BINS, "raw"), (BINS, "post")], path, "a title")
+
+    text = words(tmp_path / "r.svg", monkeypatch, both)
+    for expected in ("raw · expected calibration error", "post · expected calibration error"):
+        assert expected in text
+    assert text.count("a title") == 1
+    with pytest.raises(InputError, match="no bin"):
+        draw_reliabilities([(BINS, "raw"), ([], "post")], tmp_path / "r.png")
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 4), (3, 4)])
+def test_matrices_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="2 classes"):
+        draw_confusions([(np.ones(shape, np.int64), "")], ("Anger", "Fear"), tmp_path / "c.png")

@@ -12,6 +12,7 @@ from mien.models.checkpoint import build_network, save_network
 from mien.models.face import FaceNet
 from mien.recipes import override, train_face
 from mien.runs import State, copy_weights, join_processes, load_state, save_state
+from mien.semi import SemiConfig, start_semi
 from mien.spec import ModelSpec
 from mien.train import describe
 
@@ -39,6 +40,7 @@ def some_state(seed: int, n_steps: int) -> State:
         best=0.5 * n_steps,
         loss=CoarseFine(CoarseFineConfig(scale=float(n_steps))),
         counts=torch.full((8, 8), float(n_steps)),
+        semi=start_semi(SemiConfig()),
         forward=network,
         team=join_processes(1),
     )

@@ -1,181 +1,188 @@
-"""A model and a labelled corpus in, figures, predictions and pictures out.
+"""A model and labelled data in, figures, predictions and pictures out.
 
-Each corpus is scored in two views: FER+ by its most-voted label and by its stricter majority rule, speech
-with eight classes and without Other. Intervals resample images, or speakers.
+Raw and post-processed always stand side by side. Where a row is one reading, as a still, a face crop or a
+sound clip is, they are the same numbers, and one line says so. Of a stretch of video and of Aff-Wild2's
+frames `mien.scoring` and `mien.framewise` say what is averaged.
+
+**A row in which nothing was found**, or that cannot be read, stays in `predictions.csv` with an empty
+prediction and a note. It counts as wrong: who leaves out what the detector misses measures another, easier
+corpus. Beside each view with such rows stands the same view over the rows with a prediction alone.
+
+**Classes that the data lack** are left out of the mean that macro-F1 is, and named; they can still be
+predicted, which is wrong. Views whose protocol names eight classes average all eight, and say so.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.datasets.corpus import labelled
-from mien.datasets.emodb import read_emodb
-from mien.datasets.ferplus import FILE as FERPLUS_FILE
-from mien.datasets.ferplus import read_ferplus
-from mien.datasets.ravdess import read_ravdess
-from mien.errors import CheckpointError, DatasetError, MissingExtraError
+from mien.errors import DatasetError, InputError, MissingExtraError
 from mien.expressions import EXPRESSIONS, position
-from mien.media import read_waveform
+from mien.framewise import rate_affwild2
 from mien.metrics import score
-from mien.pictures import draw_confusion, draw_reliability
-from mien.predictor import FacePredictor, VoicePredictor, load_model
-from mien.speech import log_mel
+from mien.predictor import load_model
+from mien.samples import is_affwild2, read_samples, refuse_split
+from mien.scoresheet import Figures, as_dict, count_notes, draw, table, tell, video_table
+from mien.scoring import Predictions, Rater, found_in, rate_samples, stack
 from mien.whole import written_whole
-from mien.windows import cut_clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jaxtyping import Float32, Int64
+    from jaxtyping import Bool, Float32
 
-    from mien.datasets.corpus import Clip
     from mien.metrics import Scores
+    from mien.samples import Samples, Source, View
+    from mien.scoring import Answer
     from mien.spans import Hook
 
-WITHOUT_OTHER = tuple(name for name in EXPRESSIONS if name != "Other")
+MODALITIES: tuple[Source, ...] = ("face", "voice")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Predictions:
-    """Labels and probabilities of one split of one corpus."""
+def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook, crops: bool = False) -> list[str]:
+    """Scores a model; writes `metrics.json`, `predictions.csv`, `per_video.csv` and pictures into `out`.
 
-    corpus: str
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    groups: tuple[str, ...] | None
-    """Speaker of each row; None where the corpus names none."""
-    probs: Float32[np.ndarray, "rows 8"]
-    views: dict[str, tuple[Int64[np.ndarray, "counted"], tuple[str, ...]]]
-    """By name: which rows count, and among which classes; a view without rows is not scored."""
-
-
-def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook) -> list[str]:
-    """Scores a model and writes `metrics.json`, `predictions.csv` and the pictures into `out`.
+    `per_video.csv` is left out where rows are pictures, pictures where matplotlib is not installed.
 
     Args:
         model: A shipped model's name, or a model folder.
-        data: Folder of a corpus, recognised by what lies in it.
+        data: Folder of a corpus, recognised by what lies in it, or a CSV table of one's own.
         out: Made if absent.
-        split: Which part of the corpus is scored.
+        split: Which part of the data is scored.
         hook: Called with what is done, how far, and how much there is.
+        crops: Pictures are face crops already, and no face is looked for in them.
 
     Returns:
         Lines that say the figures.
 
     Raises:
-        DatasetError: The folder is no known corpus, or has nothing in this split.
-        CheckpointError: The model takes faces of another size.
+        DatasetError: It is no known corpus, has nothing in this split, or nothing in it was found.
+        CheckpointError: The model lacks a network that the data need.
+        InputError: There is no such model, or `out` is a file.
         MissingExtraError: FER+ needs [table].
     """
-    predictions = predict_corpus(model, data, split, hook)
-    scores = {}
-    for view, (rows, classes) in predictions.views.items():
-        if not len(rows):
-            continue
-        scores[view] = score(
-            [predictions.labels[i] for i in rows],
-            _among(predictions.probs[rows], classes),
-            classes,
-            None if predictions.groups is None else [predictions.groups[i] for i in rows],
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the figures")
+    predictions = predict_corpus(model, data, split, hook, crops=crops)
+    figures = score_views(predictions)
     info = load_model(model)
+    out.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {
         "model": info.name,
         "weights_sha256": info.sha256,
         "corpus": predictions.corpus,
         "split": split,
-        "views": {view: each.as_dict() for view, each in scores.items()},
+        "rows": len(predictions.labels),
+        "not_found": count_notes(predictions.notes),
+        "remarks": list(predictions.remarks),
+        "post_processed": predictions.post is not predictions.raw,
+        "views": {each.view.name: as_dict(each) for each in figures},
     }
     _write(out / "metrics.json", json.dumps(told, indent=1) + "\n")
-    _write(out / "predictions.csv", _table(predictions))
-    lines = [line for view, each in scores.items() for line in _lines(predictions.corpus, split, view, each)]
+    _write(out / "predictions.csv", table(predictions))
+    if predictions.videos is not None:
+        _write(out / "per_video.csv", video_table(predictions, predictions.videos))
+    lines = tell(predictions, split, figures)
     try:
-        for view, each in scores.items():
-            name, title = view.replace(" ", "-"), f"{info.name} on {predictions.corpus} {split}, {view}"
-            draw_confusion(each.confusion, each.classes, out / f"confusion-{name}.png", title)
-            draw_reliability(each.reliability, out / f"reliability-{name}.png", title)
+        for each in (each for each in figures if not each.view.is_part):
+            draw(each, out, f"{info.name} on {predictions.corpus} {split}, {each.view.name}")
     except MissingExtraError as error:
         lines.append(f"no pictures: {error}")
     return lines
 
 
-def predict_corpus(model: str, data: Path, split: str, hook: Hook) -> Predictions:
-    """Labels and probabilities of one split of the corpus that a folder holds.
-
-    Raises:
-        DatasetError: The folder is no known corpus, or has nothing in this split.
-    """
-    if not data.is_dir():
-        raise DatasetError(f"{data} is not a folder; give the folder of a corpus")
-    if (data / FERPLUS_FILE).is_file():
-        return predict_stills(model, data, split, hook)
-    if any(data.glob("Actor_*")):
-        return predict_utterances(model, "RAVDESS", read_ravdess(data), split, hook)
-    if any(path.suffix in (".flac", ".wav") for path in data.iterdir()):
-        return predict_utterances(model, "EMO-DB", read_emodb(data), split, hook)
-    raise DatasetError(
-        f"{data} is no known corpus; expected {FERPLUS_FILE}, Actor_NN folders, or EMO-DB's files"
-    )
-
-
-def predict_stills(model: str, data: Path, split: str, hook: Hook) -> Predictions:
-    """FER+'s faces, as they are: they are crops already."""
-    stills = read_ferplus(data).part(split)
-    predict = FacePredictor(load_model(model))
-    if predict.spec.crop_px != stills.images.shape[1]:
-        raise CheckpointError(
-            f"model {model} takes faces of {predict.spec.crop_px} px, FER+'s have {stills.images.shape[1]}; "
-            "give a model of the recipe `face`"
+def predict_corpus(model: str, data: Path, split: str, hook: Hook, *, crops: bool = False) -> Predictions:
+    """Labels and probabilities of one split; arguments and errors are those of `evaluate`."""
+    refuse_split(split)
+    rater = Rater(load_model(model), crops=crops)
+    if is_affwild2(data):
+        return rate_affwild2(rater, data, split, hook)
+    samples = read_samples(data, split)
+    answers = rate_samples(rater, samples.samples, hook)
+    if not any(answer.raw for answer in answers):
+        notes = ", ".join(f"{note}: {n}" for note, n in count_notes(each.note for each in answers).items())
+        raise DatasetError(
+            f"{samples.corpus}: nothing was found in any of {len(answers)} rows ({notes}); "
+            "give data with faces or voices, or say --crops where pictures are face crops"
         )
-    probs = []
-    for done, image in enumerate(stills.images):
-        probs.append(predict(np.repeat(image[None, :, :, None], 3, axis=3))[0])
-        hook("looking at faces", done + 1, len(stills.images))
-    all_rows = np.arange(len(probs))
+    return _gather(samples, answers)
+
+
+def score_views(predictions: Predictions) -> list[Figures]:
+    """Every view that has rows, scored; where there are face and voice, also each by itself.
+
+    Each by itself is scored on the rows that have a picture, or sound, whoever is found there.
+    """
+    views = list(predictions.views)
+    if "face" in predictions.raw:
+        first = replace(predictions.views[0], classes=EXPRESSIONS)
+        for source in MODALITIES:
+            asked = predictions.asked.get(source)
+            views.append(replace(first, name=f"{source} only", source=source, rows=asked))
+    figures = []
+    for view in views:
+        rows = np.array([label in view.classes for label in predictions.labels])
+        if view.rows is not None:
+            rows &= view.rows
+        found = found_in(predictions.raw[view.source]) & found_in(predictions.post[view.source])
+        if (rows & found).any():
+            figures.append(_score(predictions, view, rows))
+            if not found[rows].all():
+                alone = replace(view, name=f"{view.name}, found only", is_part=True)
+                figures.append(_score(predictions, alone, rows & found))
+    return figures
+
+
+def _gather(samples: Samples, answers: Sequence[Answer]) -> Predictions:
+    raw = stack([answer.raw for answer in answers])
+    same = all(answer.raw is answer.post or not (answer.raw or answer.post) for answer in answers)
+    of_clips = samples.groups in ("speakers", "files")
     return Predictions(
-        corpus="FER+",
-        names=stills.names,
-        labels=stills.labels,
-        groups=None,
-        probs=np.stack(probs),
-        views={
-            "most votes": (all_rows, EXPRESSIONS),
-            "majority of votes": (all_rows[stills.majority], EXPRESSIONS),
+        corpus=samples.corpus,
+        names=tuple(sample.name for sample in samples.samples),
+        spans=tuple(sample.span for sample in samples.samples) if of_clips else None,
+        labels=tuple(sample.label for sample in samples.samples),
+        groups=tuple(sample.group for sample in samples.samples) if samples.groups else None,
+        group_word=samples.groups or "rows",
+        videos=tuple(sample.name for sample in samples.samples) if of_clips else None,
+        notes=tuple(answer.note for answer in answers),
+        raw=raw,
+        post=raw if same else stack([answer.post for answer in answers]),
+        asked={
+            source: np.array([source in answer.asked for answer in answers])
+            for source in raw
+            if source != "fused"
         },
+        views=samples.views,
+        remarks=samples.remarks,
     )
 
 
-def predict_utterances(
-    model: str, corpus: str, utterances: Sequence[Clip], split: str, hook: Hook
-) -> Predictions:
-    """Whole utterances: the mean over windows 1.6 s apart."""
-    chosen = labelled(utterances, split)
-    predict = VoicePredictor(load_model(model), n_threads=2)
-    probs = []
-    for done, (clip, _) in enumerate(chosen):
-        sound = read_waveform(clip.path, clip.start, clip.end)
-        probs.append(predict(*cut_clip(log_mel(sound))).mean(0))
-        hook("listening", done + 1, len(chosen))
-    named = np.flatnonzero([label != "Other" for _, label in chosen])
-    return Predictions(
-        corpus=corpus,
-        names=tuple(clip.path.name for clip, _ in chosen),
-        labels=tuple(label for _, label in chosen),
-        groups=tuple(clip.speaker for clip, _ in chosen),
-        probs=np.stack(probs),
-        views={
-            "eight classes": (np.arange(len(chosen)), EXPRESSIONS),
-            "without Other": (named, WITHOUT_OTHER),
-        },
-    )
+def _score(predictions: Predictions, view: View, rows: Bool[np.ndarray, "rows"]) -> Figures:
+    at = np.flatnonzero(rows).tolist()
+    labels = [predictions.labels[i] for i in at]
+    groups = None if predictions.groups is None else [predictions.groups[i] for i in at]
+    averaged = tuple(name for name in view.classes if view.averages_all or name in labels)
+
+    def scored(probs: Float32[np.ndarray, "rows 8"]) -> Scores:
+        here = found_in(probs)
+        return score(
+            labels,
+            _among(probs, view.classes),
+            view.classes,
+            groups,
+            averaged=averaged,
+            found=None if here.all() else here,
+        )
+
+    raw = scored(predictions.raw[view.source][at])
+    same = predictions.post is predictions.raw
+    return Figures(view, raw, raw if same else scored(predictions.post[view.source][at]))
 
 
 def _among(
@@ -184,31 +191,6 @@ def _among(
     """The columns of some classes, renormalised."""
     chosen = probs[:, [position(name) for name in classes]]
     return np.asarray(chosen / chosen.sum(1, keepdims=True))
-
-
-def _lines(corpus: str, split: str, view: str, scores: Scores) -> list[str]:
-    return [
-        f"{corpus} {split}, {view}: {scores.n} rows",
-        f"  accuracy {scores.accuracy}  macro-F1 {scores.macro_f1}  UAR {scores.uar}  ECE {scores.ece:.3f}",
-        f"  {'':10} {'F1':18}  {'recall':18}  {'precision':18}  {'rows':>6}",
-        *(
-            f"  {name:10} {f'{one.f1:.2f}':18}  {f'{one.recall:.2f}':18}  {f'{one.precision:.2f}':18}"
-            f"  {one.support:6}"
-            for name, one in scores.per_class.items()
-        ),
-    ]
-
-
-def _table(predictions: Predictions) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "group", "label", "predicted", *(f"p_{name}" for name in EXPRESSIONS)])
-    for i, name in enumerate(predictions.names):
-        group = predictions.groups[i] if predictions.groups else ""
-        row = predictions.probs[i]
-        predicted = EXPRESSIONS[int(row.argmax())]
-        writer.writerow([name, group, predictions.labels[i], predicted, *(f"{p:.5f}" for p in row)])
-    return text.getvalue()
 
 
 def _write(path: Path, text: str) -> None:

@@ -26,9 +26,8 @@ from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS, position
 from mien.models.checkpoint import load_network, save_network
 from mien.models.face import FaceNet
-from mien.models.layers import N_FEATURES
 from mien.models.network import ExpressionNet
-from mien.models.speech import COLUMNS_PER_STEP, SpeechNet, pool_steps
+from mien.models.speech import SpeechNet, pool_steps
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, read_manifest
 from mien.spec import KEY, ModelSpec
 from mien.speech import N_MELS
@@ -184,12 +183,17 @@ def load_single(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
     """The network of a checkpoint of one modality.
 
     Raises:
-        CheckpointError: It is damaged, or of both modalities.
+        CheckpointError: It is damaged, of both modalities, or reads sequences of faces.
     """
     network, spec = load_network(path)
     if isinstance(network, ExpressionNet):
         raise CheckpointError(
             f"{path} holds both networks in one; give face.safetensors and speech.safetensors beside it"
+        )
+    if isinstance(network, FaceNet) and network.config.reads_sequences:
+        raise CheckpointError(
+            f"{path} holds {network.config.backbone}, which reads sequences of faces; export takes rhcnn or "
+            "resnet18, which read one face at a time"
         )
     return network, spec
 
@@ -258,12 +262,13 @@ def write_modality(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) 
         assert spec.crop_px is not None
         crops = torch.zeros(2, spec.crop_px, spec.crop_px, 3, dtype=torch.uint8)
         write_onnx(FaceEncoder(network), {"crops": crops}, "features", spec, folder / FACE_FILES[0])
-        features = torch.zeros(2, N_FEATURES)
+        features = torch.zeros(2, network.encoder.n_features)
         write_onnx(FaceHead(network, spec), {"features": features}, "probs", spec, folder / FACE_FILES[1])
     else:
         heard = {"log_mel": torch.zeros(2, N_MELS, N_COLUMNS), "column_mask": mask}
         write_onnx(SpeechEncoder(network), heard, "steps", spec, folder / SPEECH_FILES[0])
-        steps = torch.zeros(2, N_FEATURES, N_COLUMNS // COLUMNS_PER_STEP)
+        with torch.no_grad():
+            steps = network.encode(heard["log_mel"], mask)
         write_onnx(
             SpeechHead(network, spec),
             {"steps": steps, "column_mask": mask},

@@ -4,12 +4,15 @@ Conventions, the same in every table of this project:
 
 - **Labels are names.** `classes` is a tuple of names and gives the order of rows, columns and probabilities.
 - **A label that is None never enters** (-1 in Aff-Wild2's files, no majority in FER+): its row is dropped
-  from everything, whatever was predicted for it. A labelled row without a prediction is an error.
+  from everything, whatever was predicted for it. A labelled row without a prediction is an error, unless
+  `score` is told that nothing was found there: then it counts as wrong, in recall and accuracy, and not in
+  precision or ECE.
 - **Everything is counted once**, by `confusion`: rows are labels, columns are predictions. The scores are
   functions of those counts and take a stack of such matrices as readily as one ("*more classes classes").
 - **Pooled**: all rows of a split are counted together, never averaged by video or speaker.
 - **F1 of a class that is neither labelled nor predicted is 0**, and it counts in macro-F1: the mean runs over
-  all of `classes`, as scikit-learn's `f1_score(average="macro", labels=classes, zero_division=0)`.
+  all of `classes`, as scikit-learn's `f1_score(average="macro", labels=classes, zero_division=0)`. Where data
+  lack a class, `averaged` names those that the mean runs over; the others can still be predicted, wrongly.
 - **UAR** is the mean recall over the classes that occur in the labels; **WAR** is plain accuracy.
 - **Intervals** are percentiles of a bootstrap. Frames of one video are nearly copies of each other, so give
   `groups` (the video, the speaker): then whole groups are drawn. All scores share the same resamples.
@@ -26,9 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.calibration import ReliabilityBin, expected_gap, labelled, positions_of, reliability
+from mien.calibration import ReliabilityBin, expected_gap, reliability
 from mien.errors import MetricError
 from mien.expressions import EXPRESSIONS, QUADRANTS
+from mien.resampling import cells_of, resamples_of, total_of, units_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float64, Int64, Num
@@ -36,7 +40,8 @@ if TYPE_CHECKING:
 QUADRANT_NAMES = ("pleasant-aroused", "unpleasant-aroused", "unpleasant-calm", "pleasant-calm")
 """Quadrants 1 to 4 of Russell's circumplex: the rows and columns of `quadrant_confusion`, in order."""
 
-_DRAWN_AT_ONCE = 4_000_000  # numbers that `bootstrap` holds at a time (32 MB)
+NOTHING = "nothing"
+"""Stands for what was predicted of a row in which nothing was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class Scores:
     """Labelled rows."""
     n_groups: int | None
     """Videos or speakers that were resampled; None: rows were."""
+    averaged: tuple[str, ...]
+    """The classes that macro-F1 is the mean of."""
+    missed: dict[str, int]
+    """Rows of each label in which nothing was found; they count as wrong and are not in `confusion`."""
     macro_f1: Interval
     accuracy: Interval
     uar: Interval
@@ -100,6 +109,8 @@ class Scores:
             "classes": list(self.classes),
             "n": self.n,
             "n_groups": self.n_groups,
+            "averaged": list(self.averaged),
+            "missed": self.missed,
             "macro_f1": asdict(self.macro_f1),
             "accuracy": asdict(self.accuracy),
             "uar": asdict(self.uar),
@@ -116,6 +127,9 @@ def score(
     predicted: Float[np.ndarray, "rows classes"] | Sequence[str | None],
     classes: tuple[str, ...] = EXPRESSIONS,
     groups: Sequence[str] | None = None,
+    *,
+    averaged: tuple[str, ...] | None = None,
+    found: Bool[np.ndarray, " rows"] | None = None,
 ) -> Scores:
     """All scores of one evaluation, with 95 % intervals.
 
@@ -124,9 +138,12 @@ def score(
         predicted: Probabilities, or the predicted names.
         classes: Names of expressions.
         groups: The video or speaker of each row.
+        averaged: Those of the classes that macro-F1 is the mean of; None: all.
+        found: Which rows have a prediction; the others are wrong, whatever stands in `predicted`. None: all.
 
     Raises:
-        MetricError: There is no labelled row, lengths differ, a name is unknown, or a probability is not one.
+        MetricError: There is no labelled row, or none with a prediction, lengths differ, a name is unknown,
+            or a probability is not one.
 
     >>> print(score(["Fear", "Anger", None], ["Fear", "Fear", "Anger"], ("Anger", "Fear")).accuracy.value)
     0.5
@@ -134,23 +151,32 @@ def score(
     bins: tuple[ReliabilityBin, ...] = ()
     names: Sequence[str | None]
     if isinstance(predicted, np.ndarray) and predicted.ndim == 2:
-        bins = reliability(predicted, labels, classes)
-        columns = np.nan_to_num(predicted, nan=-1.0).argmax(axis=1)  # NaN only where there is no label
+        bins = _bins(labels, predicted, classes, found)
+        columns = np.nan_to_num(predicted, nan=-1.0).argmax(axis=1)  # NaN: no label, or nothing found
         names = [classes[column] for column in columns.tolist()]
     else:
         names = predicted  # type: ignore[assignment]  # an array of names is a sequence too
-    units = _units(labels, names, classes, groups)
-    counts, drawn = _total(units), _resamples(units)
+    cells = classes
+    if found is not None:
+        cells = (*classes, NOTHING)
+        names = [name if there else NOTHING for name, there in zip(names, found.tolist(), strict=True)]
+    units = units_of(labels, names, cells, groups)
+    counts, drawn = total_of(units), resamples_of(units)
+    averaged = classes if averaged is None else averaged
+    among = [classes.index(name) for name in averaged]
+    square = counts[: len(classes), : len(classes)]
     return Scores(
         classes=classes,
         n=int(counts.sum()),
         n_groups=None if groups is None else int(units.times.sum()),
-        macro_f1=_interval(float(macro_f1(counts)), macro_f1(drawn)),
+        averaged=averaged,
+        missed={name: n for name, n in _missed(counts, classes).items() if n},
+        macro_f1=_interval(float(macro_f1(counts, among)), macro_f1(drawn, among)),
         accuracy=_interval(float(accuracy(counts)), accuracy(drawn)),
         uar=_interval(float(uar(counts)), uar(drawn)),
-        per_class=per_class(counts, classes, drawn),
-        confusion=counts,
-        quadrants=quadrant_confusion(counts, classes),
+        per_class={name: each for name, each in per_class(counts, cells, drawn).items() if name in classes},
+        confusion=square,
+        quadrants=quadrant_confusion(square, classes),
         ece=expected_gap(bins) if bins else None,
         reliability=bins,
     )
@@ -167,18 +193,21 @@ def confusion(
     >>> confusion(["Fear", "Anger", None], ["Fear", "Fear", "Anger"], ("Anger", "Fear")).tolist()
     [[0, 1], [0, 1]]
     """
-    cells, _ = _cells(labels, predictions, classes)
+    cells, _ = cells_of(labels, predictions, classes)
     counts: Int64[np.ndarray, "classes classes"] = np.bincount(cells, minlength=len(classes) ** 2)
     return counts.reshape(len(classes), len(classes))
 
 
-def macro_f1(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.ndarray, "*more"]:
-    """Mean F1 over all classes; a class that is neither labelled nor predicted has 0.
+def macro_f1(
+    counts: Num[np.ndarray, "*more classes classes"], among: Sequence[int] | None = None
+) -> Float64[np.ndarray, "*more"]:
+    """Mean F1 over all classes, or those at some places; what is neither labelled nor predicted has 0.
 
     >>> float(macro_f1(np.array([[1, 1], [0, 2]])).round(4))
     0.7333
     """
-    return np.asarray(_ratio(*_ratios(counts)["f1"]).mean(axis=-1))
+    f1s = _ratio(*_ratios(counts)["f1"])
+    return np.asarray((f1s if among is None else f1s[..., list(among)]).mean(axis=-1))
 
 
 def accuracy(counts: Num[np.ndarray, "*more classes classes"]) -> Float64[np.ndarray, "*more"]:
@@ -263,9 +292,9 @@ def bootstrap(
     Raises:
         MetricError: There is no labelled row, lengths differ, or a name is unknown.
     """
-    units = _units(labels, predictions, classes, groups)
-    value = score(_total(units).astype(np.float64))
-    return _interval(float(value), score(_resamples(units, n, seed)), level)
+    units = units_of(labels, predictions, classes, groups)
+    value = score(total_of(units).astype(np.float64))
+    return _interval(float(value), score(resamples_of(units, n, seed)), level)
 
 
 def paired_bootstrap(
@@ -280,64 +309,10 @@ def paired_bootstrap(
 
     Arguments and errors are those of `bootstrap`.
     """
-    units = [_units(labels, predictions, classes, groups) for predictions in (ours, theirs)]
-    values = [float(score(_total(each).astype(np.float64))) for each in units]
-    drawn = [score(_resamples(each)) for each in units]  # one seed and one list of groups: the same draws
+    units = [units_of(labels, predictions, classes, groups) for predictions in (ours, theirs)]
+    values = [float(score(total_of(each).astype(np.float64))) for each in units]
+    drawn = [score(resamples_of(each)) for each in units]  # one seed and one list of groups: the same draws
     return _interval(values[0] - values[1], drawn[0] - drawn[1])
-
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """What a bootstrap draws: kinds of unit, the counts that one of a kind holds, and how many there are."""
-
-    matrices: Float64[np.ndarray, "kinds classes classes"]
-    times: Int64[np.ndarray, " kinds"]
-
-
-def _units(
-    labels: Sequence[str | None],
-    predictions: Sequence[str | None],
-    classes: tuple[str, ...],
-    groups: Sequence[str] | None,
-) -> _Units:
-    """The groups; or, without groups, the rows, of which there are at most classes² kinds."""
-    cells, kept = _cells(labels, predictions, classes)
-    n_cells = len(classes) ** 2
-    if groups is None:
-        kinds, times = np.unique(cells, return_counts=True)
-        matrices = np.eye(n_cells)[kinds]
-    else:
-        if len(groups) != len(kept):
-            raise MetricError(
-                f"{len(groups)} groups for {len(kept)} labels; expected one group for each label"
-            )
-        of_rows = [group for group, keep in zip(groups, kept.tolist(), strict=True) if keep]
-        order = {group: number for number, group in enumerate(sorted(set(of_rows)))}
-        codes = np.fromiter((order[group] for group in of_rows), dtype=np.int64, count=len(of_rows))
-        counts = np.bincount(codes * n_cells + cells, minlength=len(order) * n_cells)
-        matrices = counts.reshape(len(order), n_cells).astype(np.float64)
-        times = np.ones(len(order), dtype=np.int64)
-    return _Units(matrices.reshape(-1, len(classes), len(classes)), times)
-
-
-def _total(units: _Units) -> Int64[np.ndarray, "classes classes"]:
-    """The counts of all units together."""
-    return np.asarray(np.tensordot(units.times, units.matrices, axes=1), dtype=np.int64)
-
-
-def _resamples(units: _Units, n: int = 1000, seed: int = 0) -> Float64[np.ndarray, "drawn classes classes"]:
-    """The counts of `n` resamples; of none where there is a single unit."""
-    flat = units.matrices.reshape(len(units.times), -1)
-    total = int(units.times.sum())
-    if total < 2:
-        return np.zeros((0, *units.matrices.shape[1:]))
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _DRAWN_AT_ONCE // len(units.times))
-    drawn = [
-        rng.multinomial(total, units.times / total, size=min(at_once, n - done)) @ flat
-        for done in range(0, n, at_once)
-    ]
-    return np.concatenate(drawn).reshape(-1, *units.matrices.shape[1:])
 
 
 def _interval(value: float, drawn: Float64[np.ndarray, " resamples"], level: float = 0.95) -> Interval:
@@ -348,21 +323,22 @@ def _interval(value: float, drawn: Float64[np.ndarray, " resamples"], level: flo
     return Interval(float(low), value, float(high))
 
 
-def _cells(
-    labels: Sequence[str | None], predictions: Sequence[str | None], classes: tuple[str, ...]
-) -> tuple[Int64[np.ndarray, " kept"], Bool[np.ndarray, " rows"]]:
-    """The cell of the flat confusion matrix that each labelled row falls in, and which rows those are."""
-    targets, kept = labelled(labels, classes)
-    if len(predictions) != len(labels):
-        raise MetricError(
-            f"{len(labels)} labels but {len(predictions)} predictions; expected one for each label"
-        )
-    guesses = positions_of(predictions, classes)[kept]
-    if (guesses < 0).any():
-        raise MetricError(
-            f"{(guesses < 0).sum()} labelled rows have no prediction; expected one for each label"
-        )
-    return targets * len(classes) + guesses, kept
+def _bins(
+    labels: Sequence[str | None],
+    probs: Float[np.ndarray, "rows classes"],
+    classes: tuple[str, ...],
+    found: Bool[np.ndarray, " rows"] | None,
+) -> tuple[ReliabilityBin, ...]:
+    """Reliability of the rows with a prediction."""
+    if found is None:
+        return reliability(probs, labels, classes)
+    there = [label for label, here in zip(labels, found.tolist(), strict=True) if here]
+    return reliability(probs[found], there, classes)
+
+
+def _missed(counts: Int64[np.ndarray, "cells cells"], classes: tuple[str, ...]) -> dict[str, int]:
+    """Rows of each label that have no prediction: what the matrix has beyond the classes' columns."""
+    return dict(zip(classes, counts[: len(classes), len(classes) :].sum(axis=1).tolist(), strict=True))
 
 
 def _right(counts: Num[np.ndarray, "*more classes classes"]) -> Num[np.ndarray, "*more classes"]:

@@ -15,13 +15,14 @@ import numpy as np
 
 from mien.calibration import expected_gap
 from mien.errors import InputError
-from mien.metrics import accuracy, macro_f1
+from mien.metrics import NOTHING, accuracy, macro_f1
 from mien.plot import FAINT, INK, add_caption, blank_panels, write_figure
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
     from mien.calibration import ReliabilityBin
+    from mien.plot import Panel
 
 ENDINGS = {"loss": ("loss",), "score": ("macro_f1", "accuracy", "uar")}
 """What the two panels of learning curves hold: the values whose names end so."""
@@ -46,36 +47,75 @@ def draw_confusion(
         InputError: `path` does not end in one of `plot.FORMATS`, or `counts` does not match `classes`.
         MissingExtraError: matplotlib is not installed.
     """
-    if counts.shape != (len(classes), len(classes)) or not counts.sum():
+    _refuse_counts(counts, classes)
+    summary = f"macro-F1 {float(macro_f1(counts)):.3f} · accuracy {float(accuracy(counts)):.3f}"
+    draw_confusions([(counts, f"{summary} · {counts.sum():,} rows")], classes, path, title)
+
+
+def draw_confusions(
+    panels: Sequence[tuple[Int64[np.ndarray, "classes _"], str]],
+    classes: tuple[str, ...],
+    path: str | Path,
+    title: str = "",
+) -> None:
+    """Confusion matrices of the same rows side by side, such as before and after smoothing.
+
+    Args:
+        panels: Counts as for `draw_confusion`, and what they come to. A column more counts the rows of each
+            label that got no prediction.
+        classes: As for `draw_confusion`.
+        path: As for `draw_confusion`.
+        title: As for `draw_confusion`.
+
+    Raises:
+        InputError: As for `draw_confusion`.
+        MissingExtraError: matplotlib is not installed.
+    """
+    for counts, _ in panels:
+        _refuse_counts(counts, classes)
+    side = 1.5 + 0.72 * max(len(classes), 5)
+    figure, first = blank_panels((side + 1.3) * len(panels), side, len(panels))
+    all_axes = list(figure.axes)
+    for axes, (counts, summary) in zip(all_axes, panels, strict=True):
+        _shade(axes, counts, classes)
+        add_caption(axes, title if axes is first else "", summary)
+    bar = figure.colorbar(
+        first.images[0], ax=all_axes, shrink=0.8, pad=0.03, format=lambda share, _: f"{share:.0%}"
+    )
+    bar.set_label("share of the label's rows")
+    bar.outline.set_visible(False)
+    write_figure(figure, path)
+
+
+def _refuse_counts(counts: Int64[np.ndarray, "down across"], classes: tuple[str, ...]) -> None:
+    n = len(classes)
+    if counts.shape not in ((n, n), (n, n + 1)) or not counts.sum():
         raise InputError(
             f"counts are {counts.shape}; expected {len(classes)} classes down and across, and a row"
         )
+
+
+def _shade(axes: Panel, counts: Int64[np.ndarray, "classes _"], classes: tuple[str, ...]) -> None:
+    """Draws one matrix."""
     support = counts.sum(axis=1)
     shares = counts / np.maximum(support, 1)[:, None]
-    side = 1.5 + 0.72 * len(classes)
-    figure, axes = blank_panels(side + 1.3, side)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > 0.7 else INK
         where: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
         axes.text(column, row - 0.12, _percent(shares[row, column]), fontsize=9, **where)
         axes.text(column, row + 0.2, f"{counts[row, column]:,}", fontsize=6.5, **where)
-    axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
+    across = (*classes, NOTHING)[: counts.shape[1]]
+    axes.set_xticks(range(len(across)), across, rotation=35, ha="right", rotation_mode="anchor")
     names = [f"{name}\n{n:,}" for name, n in zip(classes, support.tolist(), strict=True)]
     axes.set_yticks(range(len(classes)), names)
-    axes.set_xticks(np.arange(0.5, len(classes) - 1), minor=True)
+    axes.set_xticks(np.arange(0.5, len(across) - 1), minor=True)
     axes.set_yticks(np.arange(0.5, len(classes) - 1), minor=True)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.set_xlabel("predicted")
     axes.set_ylabel("labelled")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03, format=lambda share, _: f"{share:.0%}")
-    bar.set_label("share of the label's rows")
-    bar.outline.set_visible(False)
-    summary = f"macro-F1 {float(macro_f1(counts)):.3f} · accuracy {float(accuracy(counts)):.3f}"
-    add_caption(axes, title, f"{summary} · {support.sum():,} rows")
-    write_figure(figure, path)
 
 
 def draw_reliability(bins: Sequence[ReliabilityBin], path: str | Path, title: str = "") -> None:
@@ -90,9 +130,37 @@ def draw_reliability(bins: Sequence[ReliabilityBin], path: str | Path, title: st
         InputError: `path` does not end in one of `plot.FORMATS`, or there is no bin.
         MissingExtraError: matplotlib is not installed.
     """
-    if not bins:
+    draw_reliabilities([(bins, "")], path, title)
+
+
+def draw_reliabilities(
+    panels: Sequence[tuple[Sequence[ReliabilityBin], str]], path: str | Path, title: str = ""
+) -> None:
+    """Reliability of the same rows side by side, such as before and after smoothing.
+
+    Args:
+        panels: Bins as for `draw_reliability`, and what they are of.
+        path: Where the picture goes.
+        title: What was evaluated.
+
+    Raises:
+        InputError: As for `draw_reliability`.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not all(bins for bins, _ in panels):
         raise InputError("there is no bin to draw; expected those of calibration.reliability")
-    figure, axes = blank_panels(5.2, 5.0)
+    figure, first = blank_panels(5.2 * len(panels), 5.0, len(panels))
+    for axes, (bins, name) in zip(figure.axes, panels, strict=True):
+        _plot_bins(axes, bins)
+        n_bins = f"{len(bins)} bin{'s' if len(bins) > 1 else ''}"
+        n_rows = sum(one.count for one in bins)
+        error = f"expected calibration error {expected_gap(tuple(bins)):.3f}"
+        summary = " · ".join(filter(None, (name, error, n_bins, f"{n_rows:,} rows")))
+        add_caption(axes, title if axes is first else "", summary)
+    write_figure(figure, path)
+
+
+def _plot_bins(axes: Panel, bins: Sequence[ReliabilityBin]) -> None:
     confidence = np.array([one.confidence for one in bins])
     right = np.array([one.accuracy for one in bins])
     n_rows = np.array([one.count for one in bins])
@@ -116,13 +184,6 @@ def draw_reliability(bins: Sequence[ReliabilityBin], path: str | Path, title: st
     axes.set_xlabel("confidence: probability of the leading expression")
     axes.set_ylabel("accuracy: how often it is the label")
     axes.legend(loc="upper left", frameon=False)
-    n_bins = f"{len(bins)} bin{'s' if len(bins) > 1 else ''}"
-    add_caption(
-        axes,
-        title,
-        f"expected calibration error {expected_gap(tuple(bins)):.3f} · {n_bins} · {n_rows.sum():,} rows",
-    )
-    write_figure(figure, path)
 
 
 def draw_learning_curves(

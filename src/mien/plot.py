@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from mien.lanes import Lanes, Person
 
+    Panel = Axes
+    """One of the panels of `blank_panels`, for those who draw on it."""
+
 FORMATS = (".png", ".svg", ".pdf")
 """Endings that a picture's path may have."""
 

@@ -63,9 +63,9 @@ class FacePredictor:
             [self._head.run(None, {"features": self.encode(crop[None])})[0] for crop in crops]
         )
 
-    def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 256"]:
+    def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces features"]:
         """Feature vectors of RGB crops."""
-        features: Float32[np.ndarray, "faces 256"] = self._encoder.run(None, {"crops": crops})[0]
+        features: Float32[np.ndarray, "faces features"] = self._encoder.run(None, {"crops": crops})[0]
         return features
 
 

@@ -20,7 +20,9 @@ from mien.models.attention import AttentionConfig, GCSAConfig
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig
 from mien.models.speech import SpeechNetConfig
+from mien.semi import SemiConfig
 from mien.spec import fits
+from mien.windows import N_FACES, WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +63,10 @@ class TrainConfig:
     """Share of a face's target that is what its teacher, the network of `--from`, says of it unvaried."""
     unlabelled: bool = False
     """Faces without labels join the labelled ones; their whole target is what the teacher says."""
+    per_class: int = 0
+    """Stills, then frames of videos, of each expression that count as labelled (§6.3: 8,000); 0 takes all."""
+    semi: SemiConfig = field(default_factory=SemiConfig)
+    """How faces without labels teach beside the labelled ones, with no network to start from."""
     balance: float = 0.0
     """Power of 1 / frequency by which rare expressions are drawn more often; 0 draws as they come."""
     chosen_by: Literal["macro_f1", "loss"] = "macro_f1"
@@ -77,6 +83,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "learning_rate", "n_parts"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        if self.per_class < 0:
+            raise InputError(f"per_class is {self.per_class}; expected 0 or more")
         if self.batch_size % self.n_parts:
             raise InputError(
                 f"batch_size is {self.batch_size}, n_parts {self.n_parts}; expected a multiple of the parts"
@@ -94,8 +102,14 @@ class TrainConfig:
             )
         if self.modality == "both" and (self.mixup or self.label_smoothing or self.balance):
             raise InputError("mixup, label_smoothing and balance are settings of one network; leave them out")
-        if self.modality != "face" and (self.distil or self.unlabelled):
-            raise InputError("distil and unlabelled are settings of faces alone; leave them out")
+        if self.modality != "face" and (self.distil or self.unlabelled or self.semi.n_faces):
+            raise InputError("distil, unlabelled and semi are settings of faces alone; leave them out")
+        if self.unlabelled and self.semi.n_faces:
+            raise InputError("unlabelled and semi.n_faces are two uses of the same faces; set one of them")
+        if self.semi.n_faces % self.n_parts:
+            raise InputError(
+                f"semi.n_faces is {self.semi.n_faces}, n_parts {self.n_parts}; expected a multiple of it"
+            )
 
 
 def _residual_gcsa() -> AttentionConfig:
@@ -158,7 +172,7 @@ def train_both_as_paper() -> TrainConfig:
     return TrainConfig(
         modality="both",
         network=ExpressionNetConfig(learned=True),
-        augmentation=PairAugmentation(),
+        augmentation=PairAugmentation(n_faces=N_FACES, speech=SpeechAugmentation(crop=WINDOW)),
         epochs=300,
         batch_size=16,
         learning_rate=1e-4,

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from mien.errors import CheckpointError, InputError
 from mien.models.checkpoint import load_network, load_tensors, save_tensors
+from mien.semi import SemiState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,8 @@ class State:
     """Its μ may change from epoch to epoch."""
     counts: Tensor
     """Labels down, training predictions across, of the epoch under way."""
+    semi: SemiState
+    """Stays as it began where the configuration has no faces without labels."""
     forward: Callable[..., Tensor | LogProbs]
     """The network, compiled if the configuration says so; its gradients are the processes' mean."""
     team: Accelerator
@@ -112,6 +115,7 @@ def save_state(state: State, spec: ModelSpec, out: Path) -> None:
     for index, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
     tensors |= {"loss/mu": state.loss.mu, "loss/counts": state.counts}
+    tensors |= {f"semi/{name}": tensor for name, tensor in state.semi._asdict().items()}
     told = {"step": state.step, "history": state.history, "best": state.best}
     save_tensors(tensors, {"state": json.dumps(told), "spec": spec.to_text()}, out / "state.safetensors")
 
@@ -123,13 +127,15 @@ def load_state(state: State, spec: ModelSpec, out: Path) -> None:
         raise CheckpointError(f"{out} holds a run of another configuration or data; give another --out")
     told = json.loads(metadata["state"])
     state.step, state.history, state.best = told["step"], told["history"], told["best"]
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}, "loss": {}}
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    parts |= {"loss": {}, "semi": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
+        parts[part][rest] = tensor.to(state.team.device)
     state.network.load_state_dict(parts["network"])
     state.average = parts["average"]
     state.loss.mu, state.counts = parts["loss"]["mu"], parts["loss"]["counts"]
+    state.semi = SemiState(**parts["semi"])
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimiser"].items():
         index, _, kind = name.partition("/")

@@ -12,34 +12,63 @@ from mien.datasets.corpus import count_labels, labelled, refuse_shared_speakers
 from mien.datasets.emodb import read_emodb
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import PairAugmentation, PairBatches
+from mien.datasets.pool import draw_pool, gather_crops, gather_stills
+from mien.datasets.prepared import is_prepared, read_prepared
 from mien.datasets.ravdess import read_ravdess
+from mien.datasets.recordings import RecordingBatches
 from mien.datasets.unlabelled import read_unlabelled
-from mien.errors import DatasetError
+from mien.errors import DatasetError, InputError
 from mien.faces import Template
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
 
     from mien.datasets.batches import Batches
+    from mien.datasets.prepared import Recording
     from mien.recipes import TrainConfig
     from mien.spans import Hook
 
+LICENCES = {
+    "face": "FER2013's images state no licence; FER+ votes MIT",
+    "speech": "CC BY-NC-SA 4.0 (RAVDESS): research only",
+    "both": "CC BY-NC-SA 4.0 (RAVDESS): research only; FER2013's images state no licence; FER+ votes MIT",
+}
+"""Of weights trained on the corpora that are read as they are."""
+
 
 def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:
-    """The data of a configuration, and what the checkpoint tells of them."""
+    """The data of a configuration, and what the checkpoint tells of them.
+
+    Args:
+        config: Says which data are wanted.
+        data: What `mien prepare` wrote, or the folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
+        hook: Called with what is done, how far, and how much there is.
+
+    Raises:
+        DatasetError: The data are missing or leak between splits.
+        InputError: The configuration asks for what these data cannot give.
+    """
     if not data.is_dir():
-        raise DatasetError(f"{data} is not a folder; give the one that holds the corpora's folders")
+        raise DatasetError(f"{data} is not a folder; give what `mien prepare` wrote, or the corpora's folder")
+    if is_prepared(data):
+        return read_recordings(config, data, hook)
+    if config.per_class:
+        raise InputError("per_class draws from prepared corpora; give --data what `mien prepare` wrote")
+    licence = {"licence": LICENCES[config.modality]}
     if config.modality == "face":
         assert isinstance(config.augmentation, FaceAugmentation)
         assert isinstance(config.network, FaceNetConfig)
         stills = read_ferplus(data / "ferplus")
         faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)
+        if config.unlabelled or config.semi.n_faces:
+            faces.unlabelled = read_unlabelled(data / "faces_unlabelled", Template(faces.crop_px), hook)
         parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
-        return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped}
+        return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped, **licence}
     utterances = read_ravdess(data / "ravdess_speech") + read_emodb(data / "emodb")
     refuse_shared_speakers(utterances)
     parts = {
@@ -50,7 +79,7 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
         split: sorted({each.speaker for each in utterances if each.split == split})
         for split in ("train", "choose")
     }
-    told = {"corpora": ["RAVDESS", "EMO-DB"], "labels": parts, "speakers": speakers}
+    told = {"corpora": ["RAVDESS", "EMO-DB"], "labels": parts, "speakers": speakers, **licence}
     if isinstance(config.augmentation, SpeechAugmentation):
         return SpeechBatches(utterances, config.augmentation, config.balance, hook), told
     assert isinstance(config.augmentation, PairAugmentation)
@@ -60,12 +89,52 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
     return pairs, {**told, "corpora": ["FER+", "RAVDESS", "EMO-DB"], "dropped": stills.dropped}
 
 
-def ask_teacher(batches: Batches, teacher: nn.Module, config: TrainConfig, data: Path, hook: Hook) -> int:
+def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:
+    """Batches over prepared corpora; over single faces, gathered in memory, where a stage asks for those."""
+    recordings, rest = [each for each in read_prepared(data) if has_part(each, config.modality)], []
+    told: dict[str, Any] = {}
+    if config.per_class:
+        pool = draw_pool(recordings, per_class=config.per_class, seed=config.seed)
+        recordings, rest = pool.recordings, pool.unlabelled
+        told["pool"] = {"stills": pool.stills, "frames": pool.frames}
+    told |= tell_recordings(recordings)
+    if config.modality == "face" and (config.distil or config.unlabelled or config.semi.n_faces):
+        assert isinstance(config.augmentation, FaceAugmentation)
+        assert isinstance(config.network, FaceNetConfig)
+        faces = FaceBatches(
+            gather_stills(recordings), config.augmentation, config.network.input_px, config.balance
+        )
+        without = [each for each in recordings if each.split == "train" and not each.stretches]
+        faces.unlabelled = gather_crops([*rest, *without], faces.crop_px)
+        return faces, told | {"n_unlabelled": len(faces.unlabelled)}
+    network = config.network.face if isinstance(config.network, ExpressionNetConfig) else config.network
+    size_px = network.input_px if isinstance(network, FaceNetConfig) else 0
+    return RecordingBatches(recordings, config.augmentation, size_px, config.balance, hook), told
+
+
+def has_part(recording: Recording, modality: str) -> bool:
+    """Whether a recording has anything of what a network of that modality looks at or listens to."""
+    seen, heard = len(recording.crops) > 0, len(recording.columns) > 0
+    return {"face": seen, "speech": heard, "both": seen or heard}[modality]
+
+
+def tell_recordings(recordings: Sequence[Recording]) -> dict[str, Any]:
+    """What a checkpoint tells of prepared recordings: labelled stretches by expression, corpora, speakers."""
+    corpora = sorted({each.corpus for each in recordings})
+    labels = {
+        split: count_labels(
+            [part.label for each in recordings if each.split == split for part in each.stretches]
+        )
+        for split in ("train", "choose")
+    }
+    speakers = {split: len({each.speaker for each in recordings if each.split == split}) for split in labels}
+    licence = f"not stated; trained on {', '.join(corpora)}, whose terms hold"
+    return {"corpora": corpora, "stretches": labels, "speakers": speakers, "licence": licence}
+
+
+def ask_teacher(batches: Batches, teacher: nn.Module, config: TrainConfig, hook: Hook) -> int:
     """Targets that the network of `--from` has a say in; how many unlabelled faces there are now."""
     assert isinstance(batches, FaceBatches), "the configuration refuses a teacher of anything but faces"
-    size_px = batches.crop_px
-    unlabelled = np.zeros((0, size_px, size_px), np.uint8)
-    if config.unlabelled:
-        unlabelled = read_unlabelled(data / "faces_unlabelled", Template(size_px), hook)
-    batches.learn_from(teacher, config.distil, unlabelled, hook)
-    return len(unlabelled)
+    faces = np.asarray(batches.unlabelled) if config.unlabelled else np.zeros_like(batches.unlabelled[:0])
+    batches.learn_from(teacher, config.distil, faces, hook)
+    return len(faces)

@@ -17,16 +17,19 @@ import torch
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
+from mien.datasets.batches import FaceBatches, FaceViews
 from mien.errors import InputError, MienError
 from mien.expressions import EXPRESSIONS
 from mien.faces import Template
 from mien.losses import CoarseFine, joint_loss, soft_cross_entropy
 from mien.models.checkpoint import build_network, load_network, save_network
+from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet, LogProbs
 from mien.models.speech import SpeechNet
 from mien.pictures import draw_learning_curves
 from mien.runs import RunningStatistics, State, copy_weights, join_processes, load_state, save_state
 from mien.selection import calibrate, held_out_logits, held_out_scores
+from mien.semi import SemiState, ask_mean, learn_thresholds, semi_loss, start_semi
 from mien.sources import ask_teacher, read_batches
 from mien.spec import ModelSpec
 from mien.whole import checksum, written_whole
@@ -45,12 +48,6 @@ if TYPE_CHECKING:
 SAVE_EVERY = 100
 """Steps between two states on disk; an interrupted run repeats at most so many."""
 
-LICENCES = {
-    "face": "FER2013's images state no licence; FER+ votes MIT",
-    "speech": "CC BY-NC-SA 4.0 (RAVDESS): research only",
-    "both": "CC BY-NC-SA 4.0 (RAVDESS): research only; FER2013's images state no licence; FER+ votes MIT",
-}
-
 
 def train(
     config: TrainConfig, data: Path, out: Path, hook: Hook, start: Path | None = None, n_threads: int = 2
@@ -59,7 +56,7 @@ def train(
 
     Args:
         config: What `mien.recipes` returns.
-        data: Folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
+        data: What `mien prepare` wrote, or the folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
         out: Folder for the state, `history.json`, `curve.png`, TensorBoard's log and the result.
         hook: Called with what is done, how far, and how much there is.
         start: Checkpoint whose weights the run starts from; None for random ones.
@@ -79,7 +76,7 @@ def train(
     torch.set_num_threads(n_threads)
     batches, told = read_batches(config, data, hook)
     if start is not None and (config.distil or config.unlabelled):
-        told["unlabelled"] = ask_teacher(batches, load_network(start)[0], config, data, hook)
+        told["unlabelled"] = ask_teacher(batches, load_network(start)[0], config, hook)
     return fit(config, batches, told, out, hook, start, n_threads)
 
 
@@ -138,6 +135,7 @@ def take_step(state: State, batches: Batches, config: TrainConfig, n_steps: int)
     statistics = RunningStatistics(state.network, len(parts), state.team)
     n = len(EXPRESSIONS)
     loss, counts = (torch.zeros(shape, device=state.team.device) for shape in ((), (n, n)))
+    semi = [torch.zeros_like(each) for each in state.semi]
     for part in parts:
         torch.manual_seed((config.seed * 1_000_003 + state.step) * config.n_parts + part)
         batch = batches.draw(config.batch_size // config.n_parts)
@@ -145,10 +143,16 @@ def take_step(state: State, batches: Batches, config: TrainConfig, n_steps: int)
         alone = state.team.no_sync(state.forward) if part != parts[-1] else nullcontext()
         with statistics, alone:
             part_loss, part_counts = loss_of(state, batch, config)
+            if config.semi.n_faces:
+                extra, part_semi = semi_loss_of(state, batches, config)
+                part_loss = config.semi.labelled * part_loss + extra
+                semi = [a + b / len(parts) for a, b in zip(semi, part_semi, strict=True)]
             torch.autograd.backward(part_loss / len(parts))
         loss += part_loss.detach() / len(parts)
         counts += part_counts
     state.counts += state.team.reduce(counts, "sum")
+    if config.semi.n_faces:
+        state.semi = SemiState(*(state.team.reduce(each, "mean") for each in semi))
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
     state.optimiser.step()
     update_average(state, config)
@@ -174,12 +178,43 @@ def loss_of(
     else:
         loss = soft_cross_entropy(said.float(), targets, config.label_smoothing)
         counts = count_pairs(targets, said)
+    refuse_no_number(loss, state.step, batch.names)
+    return loss, counts
+
+
+def refuse_no_number(loss: Float[Tensor, ""], step: int, names: tuple[str, ...]) -> None:
+    """Checks that training can go on.
+
+    Raises:
+        MienError: The loss is not a number; the samples that it was taken over are named.
+    """
     if not torch.isfinite(loss):
         raise MienError(
-            f"the loss is {loss.item()} at step {state.step}, over {', '.join(batch.names)}; "
+            f"the loss is {loss.item()} at step {step}, over {', '.join(names)}; "
             "look at these, or lower learning_rate and start anew"
         )
-    return loss, counts
+
+
+def semi_loss_of(state: State, batches: Batches, config: TrainConfig) -> tuple[Float[Tensor, ""], SemiState]:
+    """The loss of a part's faces without labels, and what the stage has learned after them."""
+    assert isinstance(batches, FaceBatches), "the configuration refuses anything but faces"
+    assert isinstance(state.network, FaceNet)
+    views = batches.draw_views(config.semi.n_faces // config.n_parts, config.semi.weak, config.semi.strong)
+    device = state.team.device
+    views = FaceViews(*(each.to(device) for each in views))
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        loss, semi = semi_loss(state.network, state.average, views, state.semi, config.semi)
+    refuse_no_number(loss, state.step, ("faces without labels",))
+    return loss, semi
+
+
+def learn_semi(state: State, batches: FaceBatches, config: TrainConfig) -> None:
+    """Ends an epoch of faces without labels: notes the share that was used, takes new thresholds."""
+    state.history[-1]["pseudo_labelled"] = (state.semi.used[0] / state.semi.used[1]).item()
+    faces = (each.to(state.team.device).float() / 255 for each in torch.split(batches.images, 256))
+    probs = torch.cat([ask_mean(state.network, state.average, each) for each in faces])
+    n_epochs = state.step // max(1, batches.n_train // config.batch_size)
+    state.semi = learn_thresholds(state.semi, probs, batches.labels, config.semi, n_epochs)
 
 
 def update_average(state: State, config: TrainConfig) -> None:
@@ -240,6 +275,9 @@ def finish_epoch(state: State, batches: Batches, spec: ModelSpec, config: TrainC
     """Scores the running mean of the weights on `choose`, and keeps it if it is the best so far."""
     state.loss.learn(state.counts)
     state.counts.zero_()
+    if config.semi.n_faces:
+        assert isinstance(batches, FaceBatches)
+        learn_semi(state, batches, config)
     if not state.team.is_main_process:
         return
     network = build_network(spec).to(state.team.device)
@@ -264,7 +302,7 @@ def describe(config: TrainConfig, told: dict[str, Any], crop_px: int | None) -> 
         "modality": config.modality,
         "network": json.loads(json.dumps(network)),
         "expressions": EXPRESSIONS,
-        "licence": LICENCES[config.modality],
+        "licence": told.get("licence", "not stated"),
         "training": json.loads(json.dumps({"recipe": recipe, "data": told})),
     }
     if crop_px is None:
@@ -298,6 +336,7 @@ def start_or_resume(
         best=-math.inf,
         loss=CoarseFine(config.coarse_fine),
         counts=torch.zeros(n, n, device=team.device),
+        semi=start_semi(config.semi, team.device),
         forward=team.prepare_model(torch.compile(network) if config.compiled else network),
         team=team,
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.errors import InputError
 from mien.terminal import Model, Setting, Threads, progress, tell_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 app = typer.Typer()
 
@@ -21,7 +26,12 @@ app.add_typer(reproductions, name="reproduce")
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="face, speech, both, or paper: both as the paper trains.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds ferplus, or ravdess_speech and emodb.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="What `mien prepare` wrote, or a folder with ferplus, or ravdess_speech and emodb."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there is taken up again.")],
     start: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint whose weights the run starts from.")
@@ -62,19 +72,60 @@ def average(
 
 
 @app.command()
-def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of a corpus: FER+, RAVDESS speech or EMO-DB.")],
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")],
-    model: Model = "mien-s",
-    split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="affwild2, ravdess_video, clips (a CSV of yours), … .")],
+    data: Annotated[Path, typer.Argument(help="Folder of the corpus; for clips, the CSV table.")],
+    out: Annotated[Path, typer.Option(help="Folder for the prepared corpus; a run cut short goes on.")],
+    size: Annotated[int, typer.Option(help="Side of the face crops, pixels.")] = 48,
+    workers: Annotated[int, typer.Option(help="Processes that work at once.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of whatever is drawn by chance, as splits are.")] = 0,
+    share: Annotated[float, typer.Option(help="Of MS1MV2, how much is taken.")] = 1 / 3,
+    crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
 ) -> None:
-    """Score a model on a corpus: figures, predictions, pictures."""
-    from mien.evaluate import evaluate as run
+    """Decode, crop and hear a corpus once, so that training need not."""
+    from mien.datasets.entries import PrepareSettings
+    from mien.prepare import prepare as run
 
+    settings = PrepareSettings(size_px=size, seed=seed, share=share, crops=crops)
     with progress() as hook:
-        lines = run(model, data, out, split=split, hook=hook)
+        lines = run(corpus, data, out, settings=settings, n_workers=workers, hook=hook)
     for line in lines:
         typer.echo(line)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Option(help="A CSV table (path, label; start, end, speaker, split), or a corpus' folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")],
+    model: Annotated[
+        str, typer.Option(help="A shipped model's name, a folder from `mien export`, or a checkpoint.")
+    ] = "mien-s",
+    split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
+    crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
+) -> None:
+    """Score a model on labelled stills, sound or video: figures, predictions, pictures."""
+    from mien.evaluate import evaluate as run
+
+    with model_folder(model) as folder, progress() as hook:
+        lines = run(folder, data, out, split=split, hook=hook, crops=crops)
+    for line in lines:
+        typer.echo(line)
+
+
+@contextmanager
+def model_folder(model: str) -> Iterator[str]:
+    """The model by its name or folder; a checkpoint is exported to a folder that is gone afterwards."""
+    if not model.endswith(".safetensors"):
+        yield model
+        return
+    from mien.export import export as run
+
+    with TemporaryDirectory() as aside:
+        folder = Path(aside) / Path(model).stem
+        run([Path(model)], folder, weights=(1.0, 1.0), masked=(), figures={})
+        yield str(folder)
 
 
 @app.command()
@@ -106,6 +157,26 @@ def export(
     for modality, difference in written.parity.items():
         typer.echo(f"{modality}: torch and ONNX differ by at most {difference:.1e}")
     typer.echo(f"{written.folder}: {written.size_bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def submit(
+    data: Annotated[Path, typer.Option(help="Aff-Wild2's test set: crops and, if there are any, media.")],
+    out: Annotated[Path, typer.Option(help="Submission to write; a folder if the example is one.")],
+    example: Annotated[
+        Path | None, typer.Option(help="The challenge's example; else found in the data.")
+    ] = None,
+    model: Model = "mien-s",
+    delta: Annotated[int, typer.Option(help="Frames to either side that the mean takes in.")] = 50,
+    voice: Annotated[bool, typer.Option(help="Listen to the voice, or only look.")] = True,
+) -> None:
+    """Write a submission to the Aff-Wild2 expression challenge, checked line by line."""
+    from mien.challenge import submit as run
+
+    with progress() as hook:
+        lines = run(model, data, example, out, hook=hook, delta=delta, voice=voice)
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command(name="check-submission")

@@ -12,6 +12,10 @@ Refused: an annotation not of this form; crops that go on for more than one fram
 then it is cut off or another video's; a name in both sets; two folders or files where one is wanted. All else
 that does not fit is skipped and counted. So an annotation may be longer than its video, as many are by a
 line: what has no crop is no sample.
+
+Of the test set, which has no annotations, there are crops, media and the challenge's example list, anywhere:
+
+    <root>/…/CVPR_6th_ABAW_Expr_test_set_example.txt, or …_sample.txt, of any edition
 """
 
 from __future__ import annotations
@@ -20,19 +24,22 @@ import math
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
+from mien.container import open_source, read_packets
 from mien.datasets.corpus import LabelledVideo, hold_out
-from mien.errors import DatasetError
+from mien.errors import DatasetError, MediaError
 from mien.expressions import EXPRESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from jaxtyping import Float64
+    from jaxtyping import Float64, Int64, UInt8
 
 CHALLENGES = ("EXPR_Recognition_Challenge", "EXPR_Classification_Challenge", "EXPR_Set")
 """What editions call the folder that holds both sets of annotations."""
@@ -44,8 +51,35 @@ LATER_CROPS = "_new_50_vids"
 """What the name of a second folder of crops, for videos added later, has at its end."""
 
 CROP = re.compile(r"(?!00000)[0-9]{5}\.jpg")
+EXAMPLE = re.compile(r"(?i)[^.].*expr_test_set_(example|sample)\.txt")
+"""Names of the list of frames that the challenge wants answered."""
+
 DEEPEST = 5
-"""So many folders deep are annotations and media looked for."""
+"""So many folders deep are annotations, media and example lists looked for."""
+
+MOST_BEYOND = 0.02
+"""Share by which frames may go on after the last one of their media and still be counted as by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabelledVideo:
+    """One person in one video of the test set."""
+
+    name: str
+    crops: Path | None
+    """Folder of aligned faces, named by the number of their frame; None where there is none."""
+    media: Path | None
+    """The video with its sound, which the people in it share; None where only crops are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What lies in the corpus' folder, but for crops."""
+
+    challenges: list[Path] = field(default_factory=list)
+    media: dict[str, list[Path]] = field(default_factory=dict)
+    """By name."""
+    examples: list[Path] = field(default_factory=list)
 
 
 def read_affwild2(
@@ -61,8 +95,10 @@ def read_affwild2(
     Raises:
         DatasetError: Annotations or crops are absent, or something does not fit; it is named.
     """
-    challenge, media = _search(folder, Path(crops).name)
-    annotations = _list_annotations(challenge)
+    found = _search(folder, Path(crops).name)
+    annotations = _list_annotations(
+        _one(folder, found.challenges, f"one folder {' or '.join(CHALLENGES)}", "fetch it")
+    )
     crops_of = _list_crops(folder, crops)
     scored = {media_name(name) for name, (_, split) in annotations.items() if split == "val"}
     held_out = hold_out({media_name(name) for name in annotations} - scored, seed)
@@ -77,14 +113,12 @@ def read_affwild2(
         elif not (frames := _match(path, labels, crops_of[name], skipped)):
             skipped["annotation without any crop"] += 1
         else:
-            files = media.get(source, [])
-            if len(files) > 1:
-                raise DatasetError(f"{source} has the media {files[0]} and {files[1]}; keep one of them")
-            skipped["video without media"] += not files
+            media = _media_of(name, found)
+            skipped["video without media"] += media is None
             videos.append(
                 LabelledVideo(
                     name=name,
-                    media=files[0] if files else None,
+                    media=media,
                     crops=crops_of[name],
                     frames=tuple(frames),
                     labels=tuple(labels[frame - 1] for frame in frames),
@@ -158,22 +192,131 @@ def crop_times(
     return middles / fps
 
 
-def _search(folder: Path, crops: str) -> tuple[Path, dict[str, list[Path]]]:
-    """The folder of annotations, and all media by name; folders of crops are passed by."""
-    challenges: list[Path] = []
-    media: dict[str, list[Path]] = {}
+def find_example(folder: Path) -> Path:
+    """The list of frames that the challenge wants answered.
+
+    Raises:
+        DatasetError: There is none, or there are several; they are named.
+    """
+    found = _search(folder, "cropped").examples
+    return _one(folder, found, "one list …Expr_test_set_example.txt", "name it with --example")
+
+
+def find_videos(
+    folder: Path, names: Iterable[str], *, crops: str = "cropped_aligned"
+) -> list[UnlabelledVideo]:
+    """The test set's videos of these names, in their order, each with what there is of it.
+
+    Args:
+        folder: Holds crops and, if there are any, media.
+        names: As the challenge's list has them.
+        crops: Folder of the face crops in there.
+
+    Raises:
+        DatasetError: There are no crops of any video, or one video's media or crops are there twice.
+    """
+    found, crops_of = _search(folder, Path(crops).name), _list_crops(folder, crops)
+    names = tuple(names)
+    if not crops_of.keys() & set(names):
+        raise DatasetError(f"{folder}: {crops} has none of {names[0]} and so on; fetch the test set's crops")
+    return [UnlabelledVideo(name=n, crops=crops_of.get(n), media=_media_of(n, found)) for n in names]
+
+
+def read_crop(path: Path, size_px: int) -> UInt8[np.ndarray, "side side 3"] | None:
+    """A face crop, RGB, brought to a side's length; None where the file cannot be decoded.
+
+    The whole crop is kept, as the corpus aligned it, whatever template the model's own crops follow.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    except FileNotFoundError:
+        raise
+    except (OSError, cv2.error):  # nothing in it, or larger than any picture
+        return None
+    if image is None:
+        return None
+    smaller = image.shape[0] * image.shape[1] > size_px * size_px
+    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size_px, size_px), interpolation=way), np.uint8)
+
+
+def frame_times(media: Path) -> Float64[np.ndarray, "frames"]:
+    """When each frame of a video begins, seconds on the common clock, by its packets; none without picture.
+
+    Raises:
+        MediaError: It is no media file.
+    """
+    with open_source(media) as source:
+        stream = source.picture
+        if stream is None or stream.time_base is None:
+            return np.zeros(0)
+        packets = read_packets(source, stream)
+        stamps = [p.pts for p in packets if p.pts is not None and p.size and not p.is_discard]
+        return np.sort(np.array(stamps, np.float64)) * float(stream.time_base) - float(source.start)
+
+
+def middle_times(
+    begins: Float64[np.ndarray, "shown"], frames: Int64[np.ndarray, "frames"], duration: float
+) -> Float64[np.ndarray, "frames"]:
+    """The middle of each frame in seconds, for crops of a video that is there.
+
+    Frame i is the i-th that the video shows. Frames that go on after its last one do so at its usual rate;
+    by over 2 % of them, they were counted in another way, and are spread evenly over the media.
+
+    Args:
+        begins: When the video shows its frames, as `frame_times` gives it.
+        frames: Numbers as crops are named, from 1, rising.
+        duration: Of the media in seconds.
+
+    Raises:
+        MediaError: The media has neither times nor a duration.
+    """
+    last = int(frames[-1])
+    n_beyond = max(0, last - len(begins))
+    if len(begins) < 2 or n_beyond > max(1, MOST_BEYOND * len(begins)):
+        if duration <= 0:
+            raise MediaError("the media says neither when frames come nor its length; convert it to .mp4")
+        return crop_times(frames.tolist(), n_frames=last, fps=last / duration)
+    step = float(np.median(np.diff(begins)))
+    begins = np.concatenate([begins, begins[-1] + step * np.arange(1, n_beyond + 2)])
+    return np.asarray(((begins[:-1] + begins[1:]) / 2)[frames - 1])
+
+
+def _search(folder: Path, crops: str) -> _Found:
+    """What is not crops; their folders are passed by."""
+    found = _Found()
     for place, inner, files in os.walk(folder, followlinks=True):
         here = Path(place)
         deeper = len(here.relative_to(folder).parts) < DEEPEST
         inner[:] = sorted(n for n in inner if deeper and not n.startswith(("cropped", crops)))
-        challenges += [here / name for name in inner if name in CHALLENGES]
+        found.challenges.extend(here / name for name in inner if name in CHALLENGES)
         for path in (here / file for file in sorted(files)):
             if path.suffix.lower() in (".mp4", ".avi"):
-                media.setdefault(path.stem, []).append(path)
-    if len(challenges) != 1:
-        found = " and ".join(map(str, challenges)) or "none"
-        raise DatasetError(f"{folder}: expected one folder {' or '.join(CHALLENGES)}; found {found}")
-    return challenges[0], media
+                found.media.setdefault(path.stem, []).append(path)
+            elif EXAMPLE.fullmatch(path.name):
+                found.examples.append(path)
+    return found
+
+
+def _one(folder: Path, found: list[Path], wanted: str, mend: str) -> Path:
+    """The only thing found."""
+    if len(found) != 1:
+        raise DatasetError(
+            f"{folder}: expected {wanted}; found {' and '.join(map(str, found)) or 'none'}; {mend}"
+        )
+    return found[0]
+
+
+def _media_of(name: str, found: _Found) -> Path | None:
+    """The media that an annotation's or a folder of crops' video is in."""
+    source = media_name(name)
+    files = found.media.get(source, [])
+    if len(files) > 1:
+        raise DatasetError(f"{source} has the media {files[0]} and {files[1]}; keep one of them")
+    return files[0] if files else None
 
 
 def _list_annotations(challenge: Path) -> dict[str, tuple[Path, str]]:

@@ -41,6 +41,13 @@ class FaceAugmentation:
     """Chance of an erased rectangle, up to a quarter of the area."""
 
 
+WEAK = FaceAugmentation(scale=0.05, rotation=5.0, shift=0.04, blur=0.0, contrast=0.0, noise=0.0, erase=0.0)
+"""A face as it is but for its framing: what a teacher is shown."""
+
+STRONG = FaceAugmentation(scale=0.25, rotation=25.0, shift=0.1, blur=0.5, contrast=0.5, noise=0.06, erase=1.0)
+"""A face that is hard to read: what its pupil is shown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechAugmentation:
     """How far utterances are varied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,14 +83,23 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def read_config(kind: type[Config], values: Any) -> Config:
     """A frozen configuration from plain values, nested ones too.
 
+    A name that is absent has its default, so that files written before there was such a switch still load. A
+    new switch's default must therefore be what networks did before it.
+
     Raises:
-        CheckpointError: A name or value is unknown or lacking: the file belongs to another architecture.
+        CheckpointError: A name or value is unknown, or one without default is lacking: the file belongs to
+            another architecture.
     """
     hints = typing.get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or values.keys() != names:
-        odd = ", ".join(sorted(values.keys() ^ names)) if isinstance(values, dict) else repr(values)
-        raise CheckpointError(f"{kind.__name__} of another architecture: {odd} unknown or lacking")
+    known = fields(kind)  # type: ignore[arg-type]
+    needed = {each.name for each in known if each.default is MISSING and each.default_factory is MISSING}
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{kind.__name__} of another architecture: {values!r} unknown or lacking")
+    odd = (values.keys() - {each.name for each in known}) | (needed - values.keys())
+    if odd:
+        raise CheckpointError(
+            f"{kind.__name__} of another architecture: {', '.join(sorted(odd))} unknown or lacking"
+        )
     read = {}
     for name, value in values.items():
         if is_dataclass(hints[name]):

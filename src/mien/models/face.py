@@ -1,17 +1,20 @@
-"""RHCNN, the face encoder: one aligned crop in, one feature vector out (§4.2).
+"""The face encoder, RHCNN (§4.2) or a ResNet: one aligned crop, or a sequence, in, one feature vector out.
 
-Axes: B crops, C channels, H W image, D features, E expressions. Sizes at line ends are for 112 px crops.
+Axes: B crops or sequences, K crops of a sequence, C channels, H W image, D features, E expressions. Sizes at
+line ends are for 112 px crops.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention, shuffle_channels
 from mien.models.layers import N_FEATURES, conv_bn_relu, initialise
+from mien.models.resnet import ClipResNet18, ResNet18
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -22,15 +25,32 @@ if TYPE_CHECKING:
 class FaceNetConfig:
     """The face encoder and its head."""
 
+    backbone: Literal["rhcnn", "resnet18", "r3d18", "r2plus1d18"] = "rhcnn"
+    """RHCNN, or a reading of §4.1: a ResNet-18 on each crop, R3D-18 or R(2+1)D-18 on the sequence."""
     input_px: int = 112
     """Side to which crops are brought before the first convolution."""
     stem_strides: tuple[int, int] = (2, 2)
-    """Strides of the two stem convolutions; smaller ones keep detail in smaller crops."""
+    """Strides of RHCNN's two stem convolutions, or of ResNet-18's convolution and pooling.
+
+    Smaller ones keep detail in smaller crops. R3D-18 and R(2+1)D-18 have a stem of one stride.
+    """
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
     """Before the linear layer of the head (§6.1)."""
     mirrored: bool = False
     """Outside training, features are the mean of those of the crop and of its mirror image."""
+
+    def __post_init__(self) -> None:
+        if self.reads_sequences and self.stem_strides != (2, 2):
+            raise InputError(
+                f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "
+                "leave them at (2, 2)"
+            )
+
+    @property
+    def reads_sequences(self) -> bool:
+        """Whether the encoder reads the faces of a window together, in their order."""
+        return self.backbone in ("r3d18", "r2plus1d18")
 
 
 class RHB(nn.Module):
@@ -59,6 +79,8 @@ class RHB(nn.Module):
 class RHCNN(nn.Module):
     """The face encoder. 754,336 parameters without attention, 2,804,256 with two GCSA blocks."""
 
+    n_features = N_FEATURES
+
     def __init__(self, config: FaceNetConfig | None = None) -> None:
         super().__init__()
         config = config or FaceNetConfig()
@@ -80,32 +102,48 @@ class RHCNN(nn.Module):
         return features
 
 
+def build_encoder(config: FaceNetConfig) -> RHCNN | ResNet18 | ClipResNet18:
+    """The untrained encoder that a configuration names."""
+    if config.backbone == "rhcnn":
+        return RHCNN(config)
+    if config.backbone == "resnet18":
+        return ResNet18(3, config.attention, config.stem_strides)
+    return ClipResNet18(config.attention, factored=config.backbone == "r2plus1d18")
+
+
 class FaceNet(nn.Module):
     """Face encoder and head: grey crops in, logits of the eight expressions out.
 
     Crops are brought to `input_px`, and each is standardised by its own mean and deviation, so that neither
-    the light of the scene nor the source of the picture decides.
+    the light of the scene nor the source of the picture decides. An encoder of sequences takes a crop by
+    itself as a sequence of one; the others take nothing but crops by themselves, K = 1.
     """
 
     def __init__(self, config: FaceNetConfig, n_expressions: int) -> None:
         super().__init__()
-        self.input_px, self.mirrored = config.input_px, config.mirrored
-        self.encoder = RHCNN(config)
-        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(N_FEATURES, n_expressions))
+        self.config = config
+        self.encoder = build_encoder(config)
+        self.head = nn.Sequential(
+            nn.Dropout(config.dropout), nn.Linear(self.encoder.n_features, n_expressions)
+        )
 
-    def forward(self, crops: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B E"]:
+    def forward(self, crops: Float[Tensor, "B K H W"]) -> Float[Tensor, "B E"]:
         logits: Tensor = self.head(self.encode(crops))
         return logits
 
-    def encode(self, crops: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B D"]:
+    def encode(self, crops: Float[Tensor, "B K H W"]) -> Float[Tensor, "B D"]:
         """Features of grey crops, in any range of values."""
-        size = (self.input_px, self.input_px)
+        assert self.config.reads_sequences or crops.shape[1] == 1, "three crops would pass for three colours"
+        size = (self.config.input_px, self.config.input_px)
         if crops.shape[-2:] != size:
             crops = nn.functional.interpolate(crops, size, mode="bilinear", align_corners=False)
-        centred = crops - crops.mean((1, 2, 3), keepdim=True)
-        deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-        seen = (centred / (deviation + 1e-3)).expand(-1, 3, -1, -1)
+        centred = crops - crops.mean((2, 3), keepdim=True)
+        deviation = centred.square().mean((2, 3), keepdim=True).sqrt()
+        standard = centred / (deviation + 1e-3)
+        if self.config.reads_sequences:
+            standard = standard.unsqueeze(1)  # [B, 1, K, H, W]
+        seen = standard.expand(-1, 3, *standard.shape[2:])
         features: Tensor = self.encoder(seen)
-        if self.mirrored and not self.training:
+        if self.config.mirrored and not self.training:
             features = (features + self.encoder(seen.flip(-1))) / 2
         return features

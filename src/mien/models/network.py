@@ -54,10 +54,16 @@ class ExpressionNetConfig:
             raise InputError(
                 f"alignment is {self.alignment!r} but modalities {self.modalities!r}; it needs both"
             )
+        backbones = (self.face.backbone, self.speech.backbone)
+        if self.alignment != "none" and backbones != ("rhcnn", "mcnn"):
+            raise InputError(
+                f"alignment is {self.alignment!r}, which joins rhcnn and mcnn, but backbones are "
+                f"{' and '.join(backbones)}; leave alignment out"
+            )
 
 
 class ExpressionNet(nn.Module):
-    """RHCNN on K faces, MCNN on the sound around them, two heads, and the proportion rule."""
+    """A face encoder on K faces, a speech encoder on the sound around them, two heads, proportion rule."""
 
     def __init__(self, config: ExpressionNetConfig, n_expressions: int) -> None:
         super().__init__()
@@ -92,7 +98,7 @@ class ExpressionNet(nn.Module):
         assert self.alignment is None or face_BD is not None, "alignment needs to know when faces were seen"
         if self.face is not None:
             if face_BD is None:
-                face_BD = masked_mean(self.encode_faces(face_BKHW, face_mask_BK), face_mask_BK)
+                face_BD = self.pool_faces(face_BKHW, face_mask_BK)
             face_BE = torch.log_softmax(self.face.head(face_BD), dim=-1)
         if self.speech is not None:
             if voice_BD is None:
@@ -104,6 +110,21 @@ class ExpressionNet(nn.Module):
         alone_BE = face_BE if voice_BE is None else voice_BE
         assert alone_BE is not None
         return LogProbs(alone_BE, voice_BE, face_BE)
+
+    def pool_faces(
+        self, face_BKHW: Float[Tensor, "B K H W"], face_mask_BK: Bool[Tensor, "B K"]
+    ) -> Float[Tensor, "B D"]:
+        """Features of the faces that are there: their mean, or those of the sequence; 0 where there is none.
+
+        In a sequence, the nearest face that is there stands in for one that is not.
+        """
+        assert self.face is not None
+        if not self.face.config.reads_sequences:
+            return masked_mean(self.encode_faces(face_BKHW, face_mask_BK), face_mask_BK)
+        seen = face_mask_BK.any(1).nonzero().squeeze(1)
+        features_ND = self.face.encode(with_stand_ins(face_BKHW[seen], face_mask_BK[seen]))
+        empty = features_ND.new_zeros(face_mask_BK.shape[0], features_ND.shape[-1])
+        return empty.index_copy(0, seen, features_ND)
 
     def encode_faces(
         self, face_BKHW: Float[Tensor, "B K H W"], face_mask_BK: Bool[Tensor, "B K"]
@@ -140,3 +161,16 @@ class ExpressionNet(nn.Module):
         weights = [aligned.frames.masked_fill(~mask, 0.0).unsqueeze(-1) for mask in masks]
         sums = [weight.sum(1).clamp(min=1e-6) for weight in weights]
         return (weights[0] * voice_BKD).sum(1) / sums[0], (weights[1] * face_BKD).sum(1) / sums[1]
+
+
+def with_stand_ins(
+    face_BKHW: Float[Tensor, "B K H W"], face_mask_BK: Bool[Tensor, "B K"]
+) -> Float[Tensor, "B K H W"]:
+    """The faces, each that is not there replaced by the nearest that is; by the earlier of two as near."""
+    n_windows, n_faces = face_mask_BK.shape
+    place_K = torch.arange(n_faces, device=face_mask_BK.device)
+    gap_KK = (place_K.unsqueeze(1) - place_K).abs()
+    gap_BKK = gap_KK.expand(n_windows, -1, -1).masked_fill(~face_mask_BK.unsqueeze(1), n_faces)
+    nearest_BK = gap_BKK.argmin(-1)  # the first of equals
+    window_B1 = torch.arange(n_windows, device=face_mask_BK.device).unsqueeze(1)
+    return face_BKHW[window_B1, nearest_BK]

@@ -1,12 +1,13 @@
-"""MCNN, the speech encoder: a window of log-mel in, a sequence of feature vectors out (§4.2).
+"""The speech encoder, MCNN (§4.2) or ResNet-18: a window of log-mel in, a sequence of feature vectors out.
 
-Axes: B windows, M mel bins (rows), F mel frames (columns), T steps of 80 ms, D features, E expressions.
+Axes: B windows, M mel bins (rows), F mel frames (columns), T steps of 80 ms (ResNet-18: 320 ms), D features,
+E expressions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from torch import nn
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention
 from mien.models.layers import N_FEATURES, initialise
+from mien.models.resnet import BasicBlock, ResNet18
 from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
@@ -21,17 +23,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLUMNS_PER_STEP = 8
-"""Mel columns (10 ms each) behind one step of the encoder's output."""
+"""Mel columns (10 ms each) behind one step of MCNN's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechNetConfig:
     """The speech encoder and its head."""
 
+    backbone: Literal["mcnn", "resnet18"] = "mcnn"
+    """MCNN, or a ResNet-18 of one channel, a reading of §4.1."""
     local: bool = True
     temporal: bool = True
     spectral: bool = True
-    """Which of the three branches stand (the paper's local, temporal and spatial ones)."""
+    """Which of MCNN's three branches stand (the paper's local, temporal and spatial ones)."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
     """Before the linear layer of the head (§6.1)."""
@@ -39,6 +43,11 @@ class SpeechNetConfig:
     def __post_init__(self) -> None:
         if not (self.local or self.temporal or self.spectral):
             raise InputError("local, temporal and spectral are all false; expected one branch at least")
+        if self.backbone != "mcnn" and not (self.local and self.temporal and self.spectral):
+            raise InputError(
+                f"local, temporal and spectral are branches of mcnn, but backbone is {self.backbone!r}; "
+                "leave them true"
+            )
 
 
 def branch(first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
@@ -54,26 +63,10 @@ def branch(first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class BasicBlock(nn.Module):
-    """ResNet's basic block: two 3x3 convolutions beside a projected shortcut."""
-
-    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]) -> None:
-        super().__init__()
-        self.main = nn.Sequential(
-            nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(n_out),
-            nn.ReLU(),
-            nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(n_out),
-        )
-        self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
-
-    def forward(self, x: Float[Tensor, "B C M F"]) -> Float[Tensor, "B c m f"]:
-        return nn.functional.relu(self.main(x) + self.shortcut(x))
-
-
 class MCNN(nn.Module):
     """The speech encoder. 1,333,216 parameters without attention, 3,383,136 with two GCSA blocks."""
+
+    n_features = N_FEATURES
 
     def __init__(self, config: SpeechNetConfig | None = None) -> None:
         super().__init__()
@@ -98,6 +91,13 @@ class MCNN(nn.Module):
         x = self.trunk1(self.attention1(self.merge(x)))
         steps: Tensor = self.attention2(self.trunk2(x)).mean(2)  # over mel rows
         return steps
+
+
+def build_encoder(config: SpeechNetConfig) -> MCNN | ResNet18:
+    """The untrained encoder that a configuration names."""
+    if config.backbone == "mcnn":
+        return MCNN(config)
+    return ResNet18(1, config.attention, pooled=(2,))  # [B, 512, 2, 10] -> [B, 512, 10]
 
 
 def steps_heard(column_mask: Bool[Tensor, "B F"], n_steps: int) -> Float[Tensor, "B T"]:
@@ -125,8 +125,10 @@ class SpeechNet(nn.Module):
         super().__init__()
         self.register_buffer("mel_mean", torch.zeros(()))
         self.register_buffer("mel_std", torch.ones(()))
-        self.encoder = MCNN(config)
-        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(N_FEATURES, n_expressions))
+        self.encoder = build_encoder(config)
+        self.head = nn.Sequential(
+            nn.Dropout(config.dropout), nn.Linear(self.encoder.n_features, n_expressions)
+        )
 
     def forward(
         self, log_mel: Float[Tensor, "B M F"], column_mask: Bool[Tensor, "B F"]

@@ -1,0 +1,179 @@
+"""A model and Aff-Wild2's folder in, what the model says of every labelled frame out.
+
+Every frame of a person in a video gets a prediction by the missing rules: face and voice fused; the one that
+is there where the other is not; between frames that have one the straight line; before the first and after
+the last a copy; Neutral where a video has none. `raw` is that, `post` its mean over 2·50 + 1 frames, never
+across videos. Crops are given to the network as they are, whatever their framing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.datasets.affwild2 import (
+    CHALLENGES,
+    SETS,
+    frame_times,
+    media_name,
+    middle_times,
+    read_affwild2,
+    read_annotation,
+    read_crop,
+)
+from mien.errors import DatasetError, MediaError
+from mien.fusion import proportion
+from mien.media import probe, read_sound
+from mien.postprocess import DELTA, box_mean, fill_frames
+from mien.samples import View
+from mien.scoring import Predictions, found_in
+from mien.speech import hear
+from mien.voice import Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jaxtyping import Bool, Float32
+
+    from mien.datasets.corpus import LabelledVideo
+    from mien.samples import Source
+    from mien.scoring import Rater
+    from mien.spans import Hook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Person:
+    """What is said of the labelled frames of one person in one video."""
+
+    frames: tuple[int, ...]
+    """Numbers, from 1."""
+    labels: tuple[str, ...]
+    seen: Bool[np.ndarray, "frames"]
+    heard: bool
+    """Somebody speaks in the video."""
+    raw: dict[Source, Float32[np.ndarray, "frames 8"]]
+    post: dict[Source, Float32[np.ndarray, "frames 8"]]
+
+
+def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predictions:
+    """What a model says of the labelled frames of one split.
+
+    Raises:
+        DatasetError: The folder is not of Aff-Wild2's form, or has nothing in this split.
+        CheckpointError: The model has no face network.
+    """
+    videos, skipped = read_affwild2(folder)
+    chosen = [video for video in videos if video.split == split]
+    if not chosen:
+        splits = ", ".join(sorted({video.split for video in videos}))
+        raise DatasetError(f"Aff-Wild2: no video in split {split!r}; this folder has {splits}")
+    annotations, n_done = _annotations(folder), 0
+    n_crops = sum(len(video.frames) for video in chosen)
+    people: dict[str, _Person] = {}
+    for video in chosen:
+
+        def tell(n: int, before: int = n_done) -> None:
+            hook("looking at frames", before + n, n_crops)
+
+        labels = read_annotation(annotations[video.name])
+        people[video.name] = _rate_person(rater, video, labels, skipped, tell)
+        n_done += len(video.frames)
+    seen = np.concatenate([person.seen for person in people.values()])
+    views = [
+        View(name="all labelled frames", averages_all=True),
+        View(name="frames with a face", rows=seen, averages_all=True),
+    ]
+    sources: tuple[Source, ...] = ("fused", "face", "voice")
+    if not any(person.heard for person in people.values()):
+        sources = ("fused",)
+    if len(seen) == 0:
+        raise DatasetError(f"Aff-Wild2: no frame of split {split!r} is labelled; fetch the annotations again")
+    return Predictions(
+        corpus="Aff-Wild2",
+        names=tuple(f"{name}/{frame:05d}.jpg" for name, each in people.items() for frame in each.frames),
+        spans=None,
+        labels=tuple(label for each in people.values() for label in each.labels),
+        groups=tuple(media_name(name) for name, each in people.items() for _ in each.frames),
+        group_word="videos",
+        videos=tuple(name for name, each in people.items() for _ in each.frames),
+        notes=("",) * len(seen),
+        raw={key: np.concatenate([each.raw[key] for each in people.values()]) for key in sources},
+        post={key: np.concatenate([each.post[key] for each in people.values()]) for key in sources},
+        asked={},
+        views=tuple(views),
+        remarks=(
+            f"Aff-Wild2: post-processing is the mean over {2 * DELTA + 1} frames of one person in one video",
+            *(f"Aff-Wild2: {why}: {n}" for why, n in sorted(skipped.items()) if n),
+        ),
+    )
+
+
+def _rate_person(
+    rater: Rater,
+    video: LabelledVideo,
+    labels: Sequence[str | None],
+    skipped: Counter[str],
+    tell: Callable[[int], None],
+) -> _Person:
+    size_px = rater.template.size_px
+    face = np.full((max(len(labels), *video.frames), 8), np.nan, np.float32)
+    for done, frame in enumerate(video.frames, 1):
+        crop = read_crop(video.crops / f"{frame:05d}.jpg", size_px)
+        if crop is None:
+            skipped["crop that cannot be decoded"] += 1
+        else:
+            face[frame - 1] = rater.face(crop[None])[0]
+        tell(done)
+    voice = np.full_like(face, np.nan)
+    try:
+        _hear(rater, video, voice)
+    except MediaError:
+        skipped["media that cannot be decoded"] += 1
+    heard, seen = found_in(voice), found_in(face)
+    m, n = rater.settings.weights
+    fused = proportion(voice, face, voice_weight=m, face_weight=n, voice_present=heard, face_present=seen)
+    said: dict[Source, Float32[np.ndarray, "frames 8"]] = {"fused": fused, "face": face, "voice": voice}
+    at = [i for i, label in enumerate(labels) if label is not None]
+    filled = {source: fill_frames(probs) for source, probs in said.items()}
+    return _Person(
+        frames=tuple(i + 1 for i in at),
+        labels=tuple(label for label in labels if label is not None),
+        seen=seen[at],
+        heard=bool(heard.any()),
+        raw={source: probs[at] for source, probs in filled.items()},
+        post={source: box_mean(probs)[at] for source, probs in filled.items()},
+    )
+
+
+def _hear(rater: Rater, video: LabelledVideo, said: Float32[np.ndarray, "frames 8"]) -> None:
+    """Writes what the voice says at each frame where somebody speaks.
+
+    Raises:
+        MediaError: The video cannot be decoded.
+    """
+    if video.media is None or not rater.hears:
+        return
+    media = probe(video.media)
+    if media.has_sound:
+        voice = Voice(hear(read_sound(video.media)), rater.voice)
+        times = middle_times(frame_times(video.media), np.arange(1, len(said) + 1), media.duration)
+        for i, time in enumerate(times.tolist()):
+            probs = voice.at(time).probs
+            if probs is not None:
+                said[i] = probs
+
+
+def _annotations(folder: Path) -> dict[str, Path]:
+    """The annotation of every video, by name; `read_affwild2` has seen that there is one of each."""
+    found: dict[str, Path] = {}
+    for place, inner, _ in os.walk(folder, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith("cropped")]
+        if Path(place).name in CHALLENGES:
+            found |= {path.stem: path for part in SETS for path in (Path(place) / part).glob("[!.]*.txt")}
+            inner.clear()
+    return found

@@ -1,0 +1,92 @@
+"""Which batches a configuration and a folder give, and what the checkpoint tells of them."""
+
+from pathlib import Path
+
+import pytest
+
+from corpora import write_emodb, write_ferplus, write_ravdess
+from mien.datasets.batches import FaceBatches, SpeechBatches
+from mien.datasets.entries import PrepareSettings
+from mien.datasets.pairs import PairBatches
+from mien.datasets.recordings import RecordingBatches
+from mien.errors import DatasetError, InputError
+from mien.prepare import prepare
+from mien.recipes import RECIPES, override
+from mien.sources import read_batches
+
+WRITERS = {"ferplus": write_ferplus, "ravdess": write_ravdess, "emodb": write_emodb}
+FOLDERS = {"ferplus": "ferplus", "ravdess": "ravdess_speech", "emodb": "emodb"}
+
+
+def no_hook(what: str, done: float, total: float) -> None:
+    assert 0 <= done <= total
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_ferplus(folder / "ferplus", n_train=64)
+    write_ravdess(folder / "ravdess_speech")
+    write_emodb(folder / "emodb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    for corpus, name in FOLDERS.items():
+        prepare(corpus, raw / name, folder / corpus, settings=PrepareSettings(), n_workers=1, hook=no_hook)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind"), [("face", FaceBatches), ("speech", SpeechBatches), ("both", PairBatches)]
+)
+def test_corpora_as_they_are_give_their_own_batches(raw: Path, recipe: str, kind: type) -> None:
+    batches, told = read_batches(RECIPES[recipe](), raw, no_hook)
+    assert isinstance(batches, kind)
+    assert "licence" in told
+    assert sum(told["labels"]["train"].values()) == batches.n_train
+
+
+@pytest.mark.parametrize("recipe", ["face", "speech"])
+def test_prepared_corpora_give_what_they_hold(raw: Path, prepared: Path, recipe: str) -> None:
+    config = override(RECIPES[recipe](), ["balance=0"])
+    batches, told = read_batches(config, prepared, no_hook)
+    assert isinstance(batches, RecordingBatches)
+    as_they_are, _ = read_batches(config, raw, no_hook)
+    assert batches.n_train == as_they_are.n_train
+    assert sorted(batches.held_labels) == sorted(as_they_are.held_labels)
+    assert (batches.crop_px, batches.mel_range is None) == (
+        as_they_are.crop_px,
+        as_they_are.mel_range is None,
+    )
+    assert told["corpora"] == (["ferplus"] if recipe == "face" else ["emodb", "ravdess"])
+    assert all(name in told["licence"] for name in told["corpora"])
+
+
+def test_the_pool_leaves_the_others_without_labels(prepared: Path) -> None:
+    config = override(RECIPES["face"](), ["per_class=5", "semi.n_faces=8"])
+    batches, told = read_batches(config, prepared, no_hook)
+    assert isinstance(batches, FaceBatches)
+    assert set(told["pool"]["stills"].values()) == {5}
+    assert batches.n_train == 8 * 5
+    assert len(batches.unlabelled) == told["n_unlabelled"] == 57 - 40
+
+
+def test_a_pool_is_drawn_from_prepared_corpora_only(raw: Path) -> None:
+    with pytest.raises(InputError, match="mien prepare"):
+        read_batches(override(RECIPES["face"](), ["per_class=5"]), raw, no_hook)
+
+
+def test_prepared_sound_has_no_faces_to_train_on(prepared: Path) -> None:
+    with pytest.raises(DatasetError):
+        read_batches(RECIPES["face"](), prepared / "emodb", no_hook)
+    with pytest.raises(DatasetError, match="is not a folder"):
+        read_batches(RECIPES["face"](), prepared / "nowhere", no_hook)
+
+
+def test_an_unfinished_corpus_is_not_trained_on(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "shard-00000").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="prepare"):
+        read_batches(RECIPES["face"](), tmp_path, no_hook)
