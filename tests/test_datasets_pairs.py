@@ -12,6 +12,7 @@ from mien.datasets.corpus import Stills
 from mien.datasets.emodb import read_emodb
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import (
+    HeldPairs,
     PairAugmentation,
     PairBatches,
     pair_faces,
@@ -49,12 +50,14 @@ def batches(stills: Stills, speech: list, **settings: float) -> PairBatches:
 def test_faces_are_train_rows_of_the_voice_s_expression(stills: Stills, speech: list) -> None:
     pairs = batches(stills, speech)
     torch.manual_seed(0)
-    (faces, face_mask, mels, column_mask, places), targets = pairs.draw(12)
+    (faces, face_mask, mels, column_mask, places), targets, names = pairs.draw(12)
     assert faces.shape == (12, 3, 48, 48)
     assert face_mask.all()
     assert mels.shape[:2] == (12, 64)
     assert column_mask.any(1).all()
     assert places.shape == (12, 3)
+    assert len(names) == 12
+    assert set(names) <= {clip.path.name for clip in speech if clip.split == "train"}
     train = stills.part("train")
     pictures = torch.from_numpy(train.images).float() / 255
     for clip, target in zip(faces, targets, strict=True):
@@ -79,7 +82,7 @@ def test_a_batch_is_a_function_of_the_seed(stills: Stills, speech: list) -> None
 def test_one_modality_is_dropped_at_most(stills: Stills, speech: list) -> None:
     pairs = batches(stills, speech, drop_voice=0.4, drop_face=0.6)
     torch.manual_seed(0)
-    (_, face_mask, _, column_mask, _), _ = pairs.draw(200)
+    (_, face_mask, _, column_mask, _), *_ = pairs.draw(200)
     blind, deaf = ~face_mask.any(1), ~column_mask.any(1)
     assert not (blind & deaf).any()
     assert (blind | deaf).all(), "the chances sum to 1"
@@ -100,7 +103,16 @@ def test_held_out_pairs_are_fixed_whole_and_of_choose(stills: Stills, speech: li
     assert sorted(set(items)) == list(range(len(pairs.held_labels)))
     assert len(items) > len(set(items)), "a long utterance has several windows"
     again = batches(stills, speech)
-    assert np.array_equal(again.held_faces, pairs.held_faces)
+    assert np.array_equal(again.held.faces, pairs.held.faces)
+
+
+def test_each_split_is_held_with_its_own_voices_and_faces(stills: Stills, speech: list) -> None:
+    held = HeldPairs(stills, speech, "choose", 2)
+    assert held.labels == tuple(clip.label for clip in speech if clip.split == "choose")
+    assert set(held.speakers) == {"ravdess-15", "ravdess-16"}
+    assert held.faces.shape[:2] == (len(held.labels), 2)
+    with pytest.raises(DatasetError, match="no labelled clip in split 'val'"):
+        HeldPairs(stills, speech, "val", 2)
 
 
 def test_no_picture_twice_in_a_clip_unless_there_are_too_few() -> None:

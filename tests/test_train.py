@@ -27,7 +27,7 @@ from mien.faces import Template
 from mien.models.checkpoint import build_network, load_network, load_tensors
 from mien.recipes import TrainConfig, override, train_both, train_face, train_speech
 from mien.runs import RunningStatistics, join_processes
-from mien.selection import held_out_logits
+from mien.selection import held_out_logits, held_out_opinions
 from mien.sources import read_batches
 from mien.spans import Hook
 from mien.train import (
@@ -376,7 +376,7 @@ def test_a_run_of_both_leaves_each_network_calibrated_by_itself(
         assert (spec.crop_px is None, spec.window is None) == (modality == "speech", modality == "face")
         kept = getattr(whole, modality).state_dict()
         assert all(torch.equal(tensor, kept[name]) for name, tensor in part.state_dict().items())
-        logits = held_out_logits(whole, batches, opinion)
+        logits = held_out_opinions(whole, batches)[opinion]
         assert spec.temperature == pytest.approx(fit_temperature(logits, batches.held_labels))
 
 

@@ -15,7 +15,7 @@ from mien.detection import WEIGHTS_SHA256
 from mien.errors import InputError
 from mien.media import probe
 from mien.missing import SHORTEST_LACK, find_missing
-from mien.predictor import FACE_FILES, SPEECH_FILES, ModelInfo, load_model
+from mien.predictor import FACE_FILES, MANIFEST, SPEECH_FILES, ModelInfo, load_model
 from mien.readings import ReadingSettings, read_file
 from mien.segments import segments
 from mien.spans import Hook, Span
@@ -51,7 +51,7 @@ class Analysis:
 
     Raises:
         MediaError: The file cannot be opened.
-        InputError: There is no such file or model.
+        InputError: There is no such file or model, or the model has no class-wise rule and is asked for it.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Analysis:
         self.reading = reading or ReadingSettings()
         self.model = load_model(self.reading.model)
         self.timeline = fill_weights(timeline or TimelineSettings(), self.model)
+        self.model.rule(self.timeline.fusion)  # refuses what the model has not, before anything is read
         self.media = probe(self.path)
         self.n_frames = 0
         self.missing = 0.0
@@ -80,7 +81,8 @@ class Analysis:
         seen: set[int] = set()
         holes: list[Span] = []
         last_time = 0.0
-        for row in rows(read_file(self.media, self.model, self.reading), self.timeline):
+        readings = read_file(self.media, self.model, self.reading)
+        for row in rows(readings, self.timeline, self.model.class_wise):
             if row.track_id is not None:
                 seen.add(row.track_id)
             if row.frame is not None:
@@ -108,6 +110,8 @@ class Analysis:
             weights[SPEECH_FILE] = SPEECH_SHA256
             if self.reading.voice:
                 weights |= {name: self.model.sha256[name] for name in SPEECH_FILES}
+        if self.timeline.fusion == "class_wise":
+            weights[MANIFEST] = checksum(self.model.folder / MANIFEST)
         return {
             "mien": version("mien"),
             "model": self.model.name,
@@ -128,7 +132,9 @@ class Analysis:
 
 
 def fill_weights(settings: TimelineSettings, model: ModelInfo) -> TimelineSettings:
-    """The settings, with the model's own weights of voice and face where they name none."""
+    """The settings; with the model's own weights of voice and face where they fuse by them and name none."""
+    if settings.fusion == "class_wise":
+        return settings
     m, n = settings.voice_weight, settings.face_weight
     return replace(
         settings,

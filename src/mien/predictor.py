@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
+from mien.classwise import ClassWise, Fusion, read_class_wise
 from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, InputError
+from mien.expressions import EXPRESSIONS
+from mien.fusion import proportion
 from mien.spec import KEY, ModelSpec, fits, read_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Bool, Float32, UInt8
 
     from mien.engine import InferenceSession
@@ -26,6 +32,8 @@ WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the models that come with the package, one folder each."""
 
 DEFAULT_MODEL = "mien-s"
+
+MANIFEST = "manifest.json"
 
 FACE_FILES = ("face_encoder.onnx", "face_head.onnx")
 SPEECH_FILES = ("speech_encoder.onnx", "speech_head.onnx")
@@ -47,6 +55,23 @@ class ModelInfo:
     """Terms of use of each modality's weights."""
     figures: dict[str, Any]
     """Scores on held-out data, as measured by `mien evaluate`."""
+    class_wise: ClassWise | None = None
+    """The rule that `mien fit-fusion` fitted; None in a model that has none."""
+
+    def rule(self, fusion: Fusion = "proportion") -> Callable[..., np.ndarray]:
+        """The model's own way of fusing rows of voice and face, called as `mien.fusion.proportion` is.
+
+        Raises:
+            InputError: The model has no such rule.
+        """
+        if fusion == "proportion":
+            return partial(proportion, voice_weight=self.voice_weight, face_weight=self.face_weight)
+        if self.class_wise is None:
+            raise InputError(
+                f"model {self.name} has no class-wise fusion; fit it with `mien fit-fusion`, or fuse by "
+                "proportion"
+            )
+        return self.class_wise
 
 
 class FacePredictor:
@@ -92,7 +117,7 @@ def list_models() -> list[ModelInfo]:
     >>> [model.name for model in list_models()]
     ['mien-s']
     """
-    return [read_manifest(path.parent) for path in sorted(WEIGHTS.glob("*/manifest.json"))]
+    return [read_manifest(path.parent) for path in sorted(WEIGHTS.glob(f"*/{MANIFEST}"))]
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
@@ -106,7 +131,7 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
     'mien-s'
     """
     for folder in (WEIGHTS / str(name_or_path), Path(name_or_path)):
-        if (folder / "manifest.json").is_file():
+        if (folder / MANIFEST).is_file():
             return read_manifest(folder)
     names = ", ".join(model.name for model in list_models())
     raise InputError(
@@ -120,17 +145,20 @@ def read_manifest(folder: Path) -> ModelInfo:
     Raises:
         CheckpointError: It is not a manifest.
     """
-    source = f"{folder.name}/manifest.json"
+    source = f"{folder.name}/{MANIFEST}"
     try:
-        told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{source} is damaged ({error}); export the model again") from None
-    kinds = {name: kind for name, kind in get_type_hints(ModelInfo).items() if name != "folder"}
-    if not isinstance(told, dict) or told.keys() != kinds.keys():
+    kinds = get_type_hints(ModelInfo)
+    del kinds["folder"], kinds["class_wise"]
+    if not isinstance(told, dict) or told.keys() - {"class_wise"} != kinds.keys():
         raise CheckpointError(f"{source} does not hold {', '.join(kinds)}; export the model again")
     for name, kind in kinds.items():
         if not fits(told[name], kind):
             raise CheckpointError(f"{source}: its {name} is {told[name]!r}; export the model again")
+    if "class_wise" in told:
+        told["class_wise"] = read_class_wise(told["class_wise"], EXPRESSIONS, source)
     return ModelInfo(folder=folder, **told)
 
 

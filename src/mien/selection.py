@@ -20,7 +20,7 @@ from mien.models.network import ExpressionNet, LogProbs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Float64
     from torch import nn
 
     from mien.datasets.batches import Batches
@@ -43,29 +43,38 @@ def held_out_scores(logits: Float32[np.ndarray, "items 8"], batches: Batches) ->
     }
 
 
+def held_out_logits(network: nn.Module, batches: Batches) -> Float32[np.ndarray, "items 8"]:
+    """Log-probabilities of the items of `choose`; of the whole network, the fused ones."""
+    return held_out_opinions(network, batches)["fused"]
+
+
 @torch.no_grad()
-def held_out_logits(
-    network: nn.Module, batches: Batches, opinion: str = "fused"
-) -> Float32[np.ndarray, "items 8"]:
+def held_out_opinions(network: nn.Module, batches: Batches) -> dict[str, Float32[np.ndarray, "items 8"]]:
     """Log-probabilities of the items of `choose`, averaged as probabilities over each item's rows.
+
+    They are called `fused`; those of the whole network's parts, where it has both, `face` and `voice`.
 
     Args:
         network: In evaluation mode.
         batches: Have the items.
-        opinion: Of the whole network: `fused`, `face` or `voice`.
     """
-    probs = np.zeros((len(batches.held_labels), len(EXPRESSIONS)))
-    rows = np.zeros(len(probs))
     device = next(network.parameters()).device
+    probs: dict[str, Float64[np.ndarray, "items 8"]] = {}
+    rows = np.zeros(len(batches.held_labels))
     for inputs, items in batches.held_out():
         said = network(*(each.to(device) for each in inputs))
-        if isinstance(said, LogProbs):
-            log_probs = getattr(said, opinion)
-        else:
-            log_probs = torch.log_softmax(said.double(), dim=-1)
-        np.add.at(probs, items, log_probs.double().exp().cpu().numpy())
+        opinions = (
+            said._asdict() if isinstance(said, LogProbs) else {"fused": torch.log_softmax(said.double(), -1)}
+        )
+        for name, log_probs in opinions.items():
+            if log_probs is not None:
+                total = probs.setdefault(name, np.zeros((len(rows), len(EXPRESSIONS))))
+                np.add.at(total, items, log_probs.double().exp().cpu().numpy())
         np.add.at(rows, items, 1)
-    return np.log(np.maximum(probs / rows[:, None], 1e-12)).astype(np.float32)
+    return {
+        name: np.log(np.maximum(total / rows[:, None], 1e-12)).astype(np.float32)
+        for name, total in probs.items()
+    }
 
 
 def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
@@ -78,8 +87,9 @@ def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
     parts = {"fused": (network, spec)}
     if isinstance(network, ExpressionNet) and network.config.alignment == "none":
         parts |= split(network, spec)  # each network by itself, which is what `mien export` takes
+    opinions = held_out_opinions(network, batches)
     for opinion, (part, part_spec) in parts.items():
-        temperature = float(fit_temperature(held_out_logits(network, batches, opinion), batches.held_labels))
+        temperature = float(fit_temperature(opinions[opinion], batches.held_labels))
         save_network(
             part, replace(part_spec, temperature=temperature), out / f"{part_spec.modality}.safetensors"
         )

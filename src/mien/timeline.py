@@ -1,8 +1,8 @@
 """Readings of faces and voice in, final table rows out; `mien.segments` makes segments of the rows.
 
 A `Reading` is what one video frame (or one tick of a sound-only file) says; `rows` fills short gaps, smooths
-each person's probabilities, fuses face and voice by the proportion rule, and yields `Row`s in order as they
-become final, holding only the few seconds that smoothing and gap filling can still reach.
+each person's probabilities, fuses face and voice by the rule that the settings name, and yields `Row`s in
+order as they become final, holding only the few seconds that smoothing and gap filling can still reach.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from mien.classwise import Fusion
 from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
 from mien.fusion import check_weights, proportion
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jaxtyping import Float32, Float64
+
+    from mien.classwise import ClassWise
 
 FLAGS = ("no_face", "no_speech", "silent", "interpolated", "voice_unassigned", "low_confidence")
 """What a row may have to say about itself, in the order of the table's columns."""
@@ -69,6 +72,8 @@ class TimelineSettings:
     """Width of the centred mean over each person's probabilities, seconds; 0 leaves them as read."""
     max_gap: float = 0.5
     """Longest stretch without a look at a person's face that is interpolated, seconds."""
+    fusion: Fusion = "proportion"
+    """By the ratio of the two weights (Eq. 4), or class-wise, by what the model was fitted with."""
     voice_weight: float | None = None
     """m of the proportion rule (Eq. 4), which multiplies the voice; None: the model's own, else 1."""
     face_weight: float | None = None
@@ -98,6 +103,12 @@ class TimelineSettings:
         if self.speaker is not None and self.speaker < 1:
             raise InputError(f"speaker is {self.speaker}; expected a track_id, which is 1 or more")
         check_weights(*self.weights)
+        if self.fusion not in get_args(Fusion):
+            raise InputError(f"fusion is {self.fusion!r}; expected {' or '.join(get_args(Fusion))}")
+        if self.fusion == "class_wise" and (self.voice_weight, self.face_weight) != (None, None):
+            raise InputError(
+                "voice_weight and face_weight are the proportion rule's; class_wise takes neither"
+            )
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -116,7 +127,11 @@ class Row:
     box: Float32[np.ndarray, "4"] | None
     confidence: float | None
     probs: Float32[np.ndarray, "8"] | None
-    """Fused, in the order of `EXPRESSIONS`; None where neither face nor voice speaks."""
+    """Fused, in the order of `EXPRESSIONS`; None where neither face nor voice speaks.
+
+    By proportion they are the face's or the voice's where the row comes from one of them; class-wise they are
+    what was fitted to one alone.
+    """
     face_probs: Float32[np.ndarray, "8"] | None
     voice_probs: Float32[np.ndarray, "8"] | None
     label: str | None
@@ -136,7 +151,9 @@ class Segment:
     """Mean fused probability of the label over the segment."""
 
 
-def rows(readings: Iterable[Reading], settings: TimelineSettings) -> Iterator[Row]:
+def rows(
+    readings: Iterable[Reading], settings: TimelineSettings, class_wise: ClassWise | None = None
+) -> Iterator[Row]:
     """Final rows in the order of the readings, each as soon as nothing that follows can change it.
 
     A reading gives one row for each person in view, by track_id, or one without a track if nobody is. A
@@ -152,6 +169,7 @@ def rows(readings: Iterable[Reading], settings: TimelineSettings) -> Iterator[Ro
     Args:
         readings: In order of time.
         settings: How gaps are filled, what is smoothed, and who is fused with the voice.
+        class_wise: The rule, which must be there where the settings ask for it, and else is not used.
 
     >>> voice = np.array([0.1, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2], dtype=np.float32)
     >>> reading = Reading(frame=0, time=0.0, faces=(), speech=True, voice=voice, silent=False)
@@ -159,13 +177,16 @@ def rows(readings: Iterable[Reading], settings: TimelineSettings) -> Iterator[Ro
     >>> row.label, row.source, sorted(row.flags)
     ('Anger', 'voice', ['no_face'])
     """
+    rule = None
+    if settings.fusion == "class_wise":
+        assert class_wise is not None, "the settings ask for a rule that is not given"
+        rule = class_wise
     for view in _smoothed(_filled(readings, settings.max_gap), settings.smooth):
         if view.faces:
             for track_id in sorted(view.faces):
-                yield _face_row(view, track_id, settings)
+                yield _face_row(view, track_id, settings, rule)
         else:
-            voice = view.probs.get(None)
-            yield _row(view, None, voice, "none" if voice is None else "voice", {"no_face"}, settings)
+            yield _row(view, None, _fuse(view.probs.get(None), None, settings, rule), {"no_face"}, settings)
 
 
 @dataclass(slots=True)
@@ -318,31 +339,54 @@ def _averaged(view: _View, runs: dict[int | None, _Run]) -> _View:
     return view
 
 
-def _face_row(view: _View, track_id: int, settings: TimelineSettings) -> Row:
-    voice, face = view.probs.get(None), view.probs[track_id]
+def _face_row(view: _View, track_id: int, settings: TimelineSettings, rule: ClassWise | None) -> Row:
+    voice, face = view.probs.get(None), view.probs.get(track_id)
     flags = {"interpolated"} if track_id in view.filled else set()
-    if voice is None:
-        return _row(view, track_id, face, "face", flags, settings)
-    if settings.speaker is None and len(view.faces) > 1:
-        return _row(view, track_id, face, "face", flags | {"voice_unassigned"}, settings)
     voice_weight, face_weight = settings.weights
-    if settings.speaker not in (None, track_id) or voice_weight == 0:
-        return _row(view, track_id, face, "face", flags, settings)
-    if face_weight == 0:
-        return _row(view, track_id, voice, "voice", flags, settings)
-    fused = proportion(voice, face, voice_weight=voice_weight, face_weight=face_weight)
-    return _row(view, track_id, fused, "both", flags, settings)
+    if voice is not None and settings.speaker is None and len(view.faces) > 1:
+        flags.add("voice_unassigned")
+        voice = None
+    elif settings.speaker not in (None, track_id) or voice_weight == 0:
+        voice = None
+    elif voice is not None and face_weight == 0:
+        face = None
+    return _row(view, track_id, _fuse(voice, face, settings, rule), flags, settings)
+
+
+def _fuse(
+    voice: Float32[np.ndarray, "8"] | None,
+    face: Float32[np.ndarray, "8"] | None,
+    settings: TimelineSettings,
+    rule: ClassWise | None,
+) -> tuple[Float32[np.ndarray, "8"] | None, str]:
+    """Fused probabilities, and what they come from."""
+    if voice is None and face is None:
+        return None, "none"
+    source = "face" if voice is None else "voice" if face is None else "both"
+    if rule is not None:
+        nothing = np.zeros(len(EXPRESSIONS), np.float32)
+        fused = rule(
+            (nothing if voice is None else voice)[np.newaxis],
+            (nothing if face is None else face)[np.newaxis],
+            voice_present=np.array([voice is not None]),
+            face_present=np.array([face is not None]),
+        )
+        return fused[0].astype(np.float32), source
+    if voice is None or face is None:
+        return (face if voice is None else voice), source
+    m, n = settings.weights
+    return proportion(voice, face, voice_weight=m, face_weight=n), source
 
 
 def _row(
     view: _View,
     track_id: int | None,
-    probs: Float32[np.ndarray, "8"] | None,
-    source: str,
+    fused: tuple[Float32[np.ndarray, "8"] | None, str],
     flags: set[str],
     settings: TimelineSettings,
 ) -> Row:
     reading = view.reading
+    probs, source = fused
     if not reading.speech:
         flags.add("no_speech")
     if reading.silent:

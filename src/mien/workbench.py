@@ -89,8 +89,7 @@ def prepare(
     settings = PrepareSettings(size_px=size, seed=seed, share=share, crops=crops)
     with progress() as hook:
         lines = run(corpus, data, out, settings=settings, n_workers=workers, hook=hook)
-    for line in lines:
-        typer.echo(line)
+    tell(lines)
 
 
 @app.command()
@@ -110,6 +109,11 @@ def evaluate(
 
     with model_folder(model) as folder, progress() as hook:
         lines = run(folder, data, out, split=split, hook=hook, crops=crops)
+    tell(lines)
+
+
+def tell(lines: list[str]) -> None:
+    """Prints what a verb has to say."""
     for line in lines:
         typer.echo(line)
 
@@ -175,8 +179,7 @@ def submit(
 
     with progress() as hook:
         lines = run(model, data, example, out, hook=hook, delta=delta, voice=voice)
-    for line in lines:
-        typer.echo(line)
+    tell(lines)
 
 
 @app.command(name="check-submission")
@@ -205,5 +208,38 @@ def fusion(
 
     with progress() as hook:
         lines = reproduce_fusion(votes, out, hook)
-    for line in lines:
-        typer.echo(line)
+    tell(lines)
+
+
+@reproductions.command()
+def table1(
+    out: Annotated[Path, typer.Option(help="Folder for table1.md and the runs; finished ones are kept.")],
+    paired: Annotated[
+        Path | None, typer.Option(help="Folder that holds ferplus, ravdess_speech and emodb.")
+    ] = None,
+    aff_wild2: Annotated[Path | None, typer.Option(help="Aff-Wild2's folder, as it is or prepared.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Comma-separated names of rows; else all.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated; the lesser rows take the first.")] = "0,1,2",
+    steps: Annotated[int, typer.Option(help="Of each training run.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Of each step.")] = 32,
+    epochs: Annotated[int, typer.Option(help="How often the epoch to keep is looked for.")] = 3,
+    threads: Threads = 2,
+) -> None:
+    """Train the rows of the paper's Table 1 and the controls that it lacks; needs the extra [train]."""
+    from mien.table1 import reproduce_table1
+    from mien.table1_rows import Budget
+
+    if not all(seed.strip().isdecimal() for seed in seeds.split(",")):
+        raise InputError(f"--seeds is {seeds!r}; expected numbers such as 0,1,2")
+    with progress() as hook:
+        lines = reproduce_table1(
+            paired=paired,
+            affwild2=aff_wild2,
+            out=out,
+            budget=Budget(steps=steps, batch_size=batch_size, epochs=epochs),
+            rows=None if rows is None else [name.strip() for name in rows.split(",")],
+            seeds=[int(seed) for seed in seeds.split(",")],
+            hook=hook,
+            n_threads=threads,
+        )
+    tell(lines)

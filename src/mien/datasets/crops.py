@@ -1,9 +1,12 @@
-"""Pictures and videos with faces in, grey face crops of one size out, found and aligned as in analysis."""
+"""Pictures and videos with faces in, grey face crops of one size out, found and aligned as in analysis.
+
+Where there is an extractor of one's own, its features of the same face in colour come with each crop.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,11 +17,12 @@ from mien.media import Frame
 from mien.tracking import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from jaxtyping import Float64, UInt8
+    from jaxtyping import Float, Float32, Float64, UInt8
 
     from mien.detection import Detector
+    from mien.extractors import FaceExtractor
     from mien.faces import Template
     from mien.spans import Span
 
@@ -26,11 +30,39 @@ USUAL_STEP = 0.04
 """Seconds that a frame is shown where no other follows it."""
 
 
+class Seen(NamedTuple):
+    """A face."""
+
+    crop: UInt8[np.ndarray, "size size"]
+    features: Float32[np.ndarray, "D"] | None
+    """By the extractor, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How faces are kept: as grey crops, and as features if there is an extractor."""
+
+    template: Template
+    extractor: FaceExtractor | None = None
+
+    def cut(
+        self, image: UInt8[np.ndarray, "height width 3"], landmarks: Float[np.ndarray, "5 2"]
+    ) -> Seen:
+        """The face whose points lie there."""
+        features = None if self.extractor is None else self.extractor.look(image, landmarks)
+        return Seen(to_grey(align(image, landmarks, self.template)), features)
+
+    def whole(self, image: UInt8[np.ndarray, "height width 3"]) -> Seen:
+        """A picture that is a face crop already."""
+        features = None if self.extractor is None else self.extractor.look_whole(image)
+        return Seen(resize(image, self.template.size_px), features)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
     """The face of one person in a video."""
 
-    crops: UInt8[np.ndarray, "crops size size"]
+    seen: list[Seen]
     times: Float64[np.ndarray, "crops"]
     """Seconds on the file's own clock, rising."""
     end: float
@@ -59,22 +91,22 @@ def resize(image: UInt8[np.ndarray, "height width 3"], size_px: int) -> UInt8[np
 
 
 def find_largest(
-    image: UInt8[np.ndarray, "height width 3"], template: Template, detector: Detector
-) -> UInt8[np.ndarray, "size size"] | None:
+    image: UInt8[np.ndarray, "height width 3"], sight: Sight, detector: Detector
+) -> Seen | None:
     """The largest face of a photograph; None where none is found."""
     tracker = Tracker(start_confidence=0.0)
-    [sampled] = find_faces([Frame(0, 0.0, image)], template, detector=detector, tracker=tracker)
+    [sampled] = find_faces([Frame(0, 0.0, image)], sight.template, detector=detector, tracker=tracker)
     if not sampled.faces:
         return None
-    return to_grey(max(sampled.faces, key=lambda face: _area(face.box)).crop)
+    return sight.cut(image, max(sampled.faces, key=lambda face: _area(face.box)).landmarks)
 
 
 def find_in_box(
     image: UInt8[np.ndarray, "height width 3"],
     box: tuple[float, float, float, float],
-    template: Template,
+    sight: Sight,
     detector: Detector,
-) -> UInt8[np.ndarray, "size size"] | None:
+) -> Seen | None:
     """The face of a photograph that overlaps a box most; None where none does.
 
     As in analysis its points are those of a look near the detector's own box, not near the one given.
@@ -83,12 +115,12 @@ def find_in_box(
     if first is None:
         return None
     nearer = look_near(detector, image, first.box) or first
-    return to_grey(align(image, nearer.landmarks, template))
+    return sight.cut(image, nearer.landmarks)
 
 
 def cut_box(
-    image: UInt8[np.ndarray, "height width 3"], box: tuple[float, float, float, float], template: Template
-) -> UInt8[np.ndarray, "size size"] | None:
+    image: UInt8[np.ndarray, "height width 3"], box: tuple[float, float, float, float], sight: Sight
+) -> Seen | None:
     """The square about a box's middle, as large as its longer side; None for a box outside the picture.
 
     Beyond the picture's edge its last pixels go on.
@@ -98,38 +130,50 @@ def cut_box(
         return None
     side = max(x2 - x1, y2 - y1)
     corner = np.array([x1 + x2 - side, y1 + y2 - side]) / 2
-    return to_grey(align(image, corner + side * np.array(template.landmarks), template))
+    crop = to_grey(align(image, corner + side * np.array(sight.template.landmarks), sight.template))
+    if sight.extractor is None:
+        return Seen(crop, None)
+    template = sight.extractor.template
+    return Seen(crop, sight.extractor.look(image, corner + side * np.array(template.landmarks)))
 
 
 def follow(
-    frames: Iterable[Frame], template: Template, detector: Detector, stretches: Sequence[Span]
+    frames: Iterable[Frame], sight: Sight, detector: Detector, stretches: Sequence[Span]
 ) -> Followed:
     """The face, 12.5 times a second, of the person who is seen largest and longest.
 
     That is the one whose boxes have the largest sum of areas: in each stretch by itself, since a cut may have
     given a person another number, and outside of all stretches over the whole video.
     """
-    seen: list[tuple[float, int, float, UInt8[np.ndarray, "size size"]]] = []
+    seen: list[tuple[float, int, float, Seen]] = []
     before = time = -USUAL_STEP
-    for sampled in find_faces(frames, template, detector=detector):
+    passing: list[Frame] = []
+    for sampled in find_faces(_hold_last(frames, passing), sight.template, detector=detector):
         before, time = time, sampled.time
-        seen += [(time, f.track_id, _area(f.box), to_grey(f.crop)) for f in sampled.faces or ()]
+        for face in sampled.faces or ():
+            seen.append((time, face.track_id, _area(face.box), sight.cut(passing[-1].image, face.landmarks)))
     of_all = _largest((person, area) for _, person, area, _ in seen)
     wanted = {
         span: _largest((person, area) for seen_at, person, area, _ in seen if seen_at in span)
         for span in stretches
     }
     kept = []
-    for seen_at, person, _, crop in seen:
+    for seen_at, person, _, face in seen:
         of_here = next((wanted[span] for span in stretches if seen_at in span), of_all)
         if person == of_here:
-            kept.append((seen_at, crop))
-    size_px = template.size_px
+            kept.append((seen_at, face))
     return Followed(
-        crops=np.stack([crop for _, crop in kept]) if kept else np.zeros((0, size_px, size_px), np.uint8),
+        seen=[face for _, face in kept],
         times=np.array([seen_at for seen_at, _ in kept], np.float64),
         end=time + (time - before if time > before >= 0 else USUAL_STEP),
     )
+
+
+def _hold_last(frames: Iterable[Frame], held: list[Frame]) -> Iterator[Frame]:
+    """The frames as they come; the one that was given last is held."""
+    for frame in frames:
+        held[:] = [frame]
+        yield frame
 
 
 def _largest(seen: Iterable[tuple[int, float]]) -> int | None:

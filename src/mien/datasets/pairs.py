@@ -62,7 +62,6 @@ class HeldPairs:
         clips, faces = labelled(utterances, split), stills.part(split)
         self.labels = tuple(label for _, label in clips)
         self.speakers = tuple(clip.speaker for clip, _ in clips)
-        refuse_unpaired(self.labels, rows_by_label(faces.labels))
         self.mels = [log_mel(listen(clip)) for clip, _ in clips]
         self.faces = pair_faces(faces.images, faces.labels, self.labels, n_faces)
 
@@ -154,11 +153,17 @@ def pair_faces(
     n_faces: int,
     seed: int = 0,
 ) -> UInt8[np.ndarray, "clips faces H W"]:
-    """Pictures for each wanted label, drawn by `seed`; none twice in one clip where they suffice."""
+    """Pictures for each wanted label, drawn by `seed`; none twice in one clip where they suffice.
+
+    Raises:
+        DatasetError: There is no picture of one.
+    """
     generator = np.random.default_rng(seed)
-    rows_of = {label: np.flatnonzero([each == label for each in labels]) for label in set(wanted)}
+    rows_of = rows_by_label(labels)
+    refuse_unpaired(wanted, rows_of)
     chosen = [
-        generator.choice(rows_of[label], n_faces, replace=len(rows_of[label]) < n_faces) for label in wanted
+        generator.choice(rows_of[label].numpy(), n_faces, replace=len(rows_of[label]) < n_faces)
+        for label in wanted
     ]
     return np.asarray(images[np.stack(chosen)])
 
