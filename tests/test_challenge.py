@@ -353,6 +353,14 @@ def test_whatever_is_asked_for_and_there_every_line_is_answered(
         assert sum(int(account.get(kind, 0)) for kind in kinds) == sum(video == name for video, _ in asked)
 
 
+def test_class_wise_fusion_that_a_model_has_not_is_refused(tmp_path: Path) -> None:
+    write_crops(tmp_path, "a", {1: "Fear"}, size=16)
+    write_example(tmp_path, ("a", [1]))
+    with pytest.raises(InputError, match="mien-s has no class-wise fusion"):
+        submit("mien-s", tmp_path, None, tmp_path / "mine.txt", hook=silent, fusion="class_wise")
+    assert not (tmp_path / "mine.txt").exists()
+
+
 def test_the_shipped_model_answers_as_reckoned_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,15 @@
 """Class-wise fusion: learns which modality knows which expression, and stands alone where one is missing."""
 
 import inspect
+import json
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mien.classwise import FLOOR, ClassWise, fit_class_wise
-from mien.errors import InputError
+from mien.classwise import FLOOR, ClassWise, fit_class_wise, read_class_wise
+from mien.errors import CheckpointError, InputError, MetricError
 
 CLASSES = 3
 
@@ -69,6 +72,65 @@ def test_with_little_to_learn_from_the_ratio_stays() -> None:
     rule = fit_class_wise(voice, face, targets, (1, 3))
     assert rule.voice == pytest.approx(np.full(CLASSES, 0.5), abs=0.1)
     assert rule.face == pytest.approx(np.full(CLASSES, 1.5), abs=0.1)
+
+
+def test_class_that_no_row_is_labelled_as_keeps_the_ratio() -> None:
+    voice, face, targets = votes()
+    absent = targets[:, 2] == 0
+    rule = fit_class_wise(voice[absent], face[absent], targets[absent], (1, 3))
+    assert (rule.voice[2], rule.face[2], rule.bias[2]) == (0.5, 1.5, 0.0)
+    assert (rule.voice_alone[2], rule.face_alone_bias[2]) == (1.0, 0.0)
+    assert rule.face[:2] != pytest.approx(np.full(2, 1.5), abs=0.1)
+    assert rule.bias[:2].sum() == pytest.approx(0, abs=1e-9)
+    said = rule(voice[~absent], face[~absent]).argmax(1)
+    assert (said == 2).mean() > 0.5, "the fit has learnt never to name what it was not shown"
+
+
+def test_each_fallback_is_fitted_wherever_its_modality_is_there() -> None:
+    voice, face, targets = votes()
+    heard, seen = np.arange(1500) >= 300, np.arange(1500) < 1200
+    gone_voice, gone_face = (
+        np.where(there[:, None], probs, np.nan) for probs, there in ((voice, heard), (face, seen))
+    )
+    rule = fit_class_wise(gone_voice, gone_face, targets, voice_present=heard, face_present=seen)
+    both = heard & seen
+    whole = fit_class_wise(voice[both], face[both], targets[both])
+    assert rule.voice == pytest.approx(whole.voice)
+    assert rule.face_alone == pytest.approx(fit_class_wise(voice[seen], face[seen], targets[seen]).face_alone)
+    assert rule.voice_alone == pytest.approx(
+        fit_class_wise(voice[heard], face[heard], targets[heard]).voice_alone
+    )
+    with pytest.raises(MetricError, match="no rows"):
+        fit_class_wise(voice, face, targets, voice_present=~seen, face_present=seen)
+
+
+NAMES = ("a", "b", "c")
+
+
+def test_a_rule_is_read_as_it_was_written(rule: ClassWise) -> None:
+    told = json.loads(json.dumps(rule.as_dict(NAMES)))
+    assert told["b"]["face"] == rule.face[1]
+    found = read_class_wise(dict(reversed(told.items())), NAMES, "here")
+    for field in fields(ClassWise):
+        assert getattr(found, field.name).tobytes() == getattr(rule, field.name).tobytes()
+
+
+def spoilt(told: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    return told | {"b": told["b"] | {key: value}}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e7, 10**400, "1", None, True, [1.0]])
+def test_numbers_that_are_none_are_refused(rule: ClassWise, number: object) -> None:
+    with pytest.raises(CheckpointError, match=r"^here: .*class_wise.*mien fit-fusion`$"):
+        read_class_wise(spoilt(rule.as_dict(NAMES), "bias", number), NAMES, "here")
+
+
+def test_other_classes_and_other_fields_are_refused(rule: ClassWise) -> None:
+    told = rule.as_dict(NAMES)
+    lacking = {name: numbers for name, numbers in told.items() if name != "b"}
+    for wrong in (None, [], 1, lacking, told | {"d": told["a"]}, told | {"b": {}}, spoilt(told, "more", 1.0)):
+        with pytest.raises(CheckpointError, match=r"^here: "):
+            read_class_wise(wrong, NAMES, "here")
 
 
 def test_shapes_that_differ_are_refused(rule: ClassWise) -> None:

@@ -39,6 +39,7 @@ VERBS = (
     "export",
     "reproduce",
     "submit",
+    "fit-fusion",
     "check-submission",
 )
 REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from corpora_pictures import jpg
-from mien.datasets.crops import cut_box, decode, find_in_box, find_largest, follow, resize, to_grey
+from mien.datasets.crops import Sight, cut_box, decode, find_in_box, find_largest, follow, resize, to_grey
 from mien.detection import Detection, RetinaFace
 from mien.faces import Template, find_faces
 from mien.media import Frame
@@ -17,6 +17,7 @@ from mien.tracking import Tracker
 from portraits import PORTRAIT, scene
 
 TEMPLATE = Template(48)
+SIGHT = Sight(TEMPLATE)
 
 
 def likeness(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,59 +52,60 @@ def test_the_largest_face_is_that_of_analysis() -> None:
     image[40:240, 20:220] = PORTRAIT
     image[20:380, 300:660] = cv2.resize(PORTRAIT[:, ::-1], (360, 360))
     detector = RetinaFace(detect_px=700)
-    crop = find_largest(image, TEMPLATE, detector)
+    crop = find_largest(image, SIGHT, detector)
     [sampled] = find_faces(
         [Frame(0, 0.0, image)], TEMPLATE, detector=detector, tracker=Tracker(start_confidence=0.0)
     )
     assert sampled.faces is not None
     assert crop is not None
     right = next(face for face in sampled.faces if face.box[0] > 300)
-    np.testing.assert_array_equal(crop, to_grey(right.crop))
+    np.testing.assert_array_equal(crop.crop, to_grey(right.crop))
 
 
 def test_no_face_is_none() -> None:
     blank = np.full((100, 100, 3), 120, np.uint8)
-    assert find_largest(blank, TEMPLATE, RetinaFace()) is None
-    assert find_in_box(blank, (10, 10, 60, 60), TEMPLATE, RetinaFace()) is None
+    assert find_largest(blank, SIGHT, RetinaFace()) is None
+    assert find_in_box(blank, (10, 10, 60, 60), SIGHT, RetinaFace()) is None
 
 
 def test_a_box_chooses_among_faces() -> None:
     image = scene(20, 260)
-    left = find_in_box(image, (80, 60, 170, 190), TEMPLATE, RetinaFace())
-    right = find_in_box(image, (310, 60, 400, 190), TEMPLATE, RetinaFace())
+    left = find_in_box(image, (80, 60, 170, 190), SIGHT, RetinaFace())
+    right = find_in_box(image, (310, 60, 400, 190), SIGHT, RetinaFace())
     assert left is not None
     assert right is not None
-    assert likeness(left, right[:, ::-1]) > 0.9  # scene mirrors every other one
-    assert likeness(left, right) < 0.8
+    assert likeness(left.crop, right.crop[:, ::-1]) > 0.9  # scene mirrors every other one
+    assert likeness(left.crop, right.crop) < 0.8
 
 
 def test_a_face_in_a_loose_box_is_aligned_as_in_analysis() -> None:
     image = scene(100)
-    tight = find_largest(image, TEMPLATE, RetinaFace())
-    loose = find_in_box(image, (150, 50, 260, 190), TEMPLATE, RetinaFace())
+    tight = find_largest(image, SIGHT, RetinaFace())
+    loose = find_in_box(image, (150, 50, 260, 190), SIGHT, RetinaFace())
     assert tight is not None
     assert loose is not None
-    assert likeness(tight, loose) > 0.95
+    assert likeness(tight.crop, loose.crop) > 0.95
 
 
 def test_a_box_is_cut_as_a_square_of_its_longer_side() -> None:
     image = np.random.default_rng(1).integers(0, 256, (100, 200, 3), np.uint8)
-    cut = cut_box(image, (50, 20, 74, 68), TEMPLATE)
-    np.testing.assert_array_equal(cut, to_grey(np.ascontiguousarray(image[20:68, 38:86])))
+    cut = cut_box(image, (50, 20, 74, 68), SIGHT)
+    assert cut is not None
+    np.testing.assert_array_equal(cut.crop, to_grey(np.ascontiguousarray(image[20:68, 38:86])))
 
 
 def test_beyond_the_edge_the_last_pixels_go_on() -> None:
     image = np.zeros((60, 60, 3), np.uint8)
     image[:, 0] = 200
-    cut = cut_box(image, (-24, 0, 24, 48), TEMPLATE)
+    cut = cut_box(image, (-24, 0, 24, 48), SIGHT)
     assert cut is not None
-    assert (cut[:, :24] == 200).all()
-    assert (cut[:, 25:] == 0).all()
+    assert (cut.crop[:, :24] == 200).all()
+    assert (cut.crop[:, 25:] == 0).all()
 
 
 @pytest.mark.parametrize("box", [(-9, 5, 0, 20), (60, 5, 90, 20), (5, 61, 20, 90)])
 def test_a_box_outside_its_picture_is_none(box: tuple[float, float, float, float]) -> None:
-    assert cut_box(np.zeros((60, 60, 3), np.uint8), box, TEMPLATE) is None
+    assert cut_box(np.zeros((60, 60, 3), np.uint8), box, SIGHT) is None
 
 
 class Boxes:
@@ -137,36 +139,36 @@ def frames(*numbers: int) -> Iterator[Frame]:
 
 def test_the_person_seen_largest_and_longest_is_followed() -> None:
     both = [(20, 60), (260, 80)]
-    seen = follow(frames(0, 0, 0, 1, 1), TEMPLATE, Boxes(both, both[:1]), [])
+    seen = follow(frames(0, 0, 0, 1, 1), SIGHT, Boxes(both, both[:1]), [])
     assert seen.times.tolist() == [0.0, 0.1, 0.2]  # 3 x 80² > 5 x 60²
-    assert seen.crops.min() > 100
+    assert min(face.crop.min() for face in seen.seen) > 100
     assert seen.end == pytest.approx(0.5)
 
 
 def test_within_a_stretch_the_one_who_is_largest_there_is_followed() -> None:
     both = [(20, 60), (260, 80)]
     detector = Boxes(both, both[:1])
-    seen = follow(frames(0, 0, 0, 0, 1), TEMPLATE, detector, [Span(0.25, 0.35), Span(0.35, 9.0)])
+    seen = follow(frames(0, 0, 0, 0, 1), SIGHT, detector, [Span(0.25, 0.35), Span(0.35, 9.0)])
     assert seen.times.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
-    assert [crop.mean() > 100 for crop in seen.crops] == [True, True, True, True, False]
+    assert [face.crop.mean() > 100 for face in seen.seen] == [True, True, True, True, False]
 
 
 def test_nobody_is_nobody() -> None:
-    seen = follow(frames(0, 0), TEMPLATE, Boxes([]), [Span(0.0, 1.0)])
-    assert seen.crops.shape == (0, 48, 48)
+    seen = follow(frames(0, 0), SIGHT, Boxes([]), [Span(0.0, 1.0)])
+    assert seen.seen == []
     assert seen.times.shape == (0,)
     assert seen.end == pytest.approx(0.2)
 
 
 def test_crops_of_a_video_are_those_of_analysis() -> None:
     shown = [Frame(n, n / 10, scene(100 + n)) for n in range(4)]
-    seen = follow(shown, TEMPLATE, RetinaFace(), [])
+    seen = follow(shown, SIGHT, RetinaFace(), [])
     analysed = list(find_faces(shown, TEMPLATE, detector=RetinaFace()))
     assert seen.times.tolist() == [each.time for each in analysed]
-    for crop, each in zip(seen.crops, analysed, strict=True):
+    for face, each in zip(seen.seen, analysed, strict=True):
         assert each.faces is not None
-        np.testing.assert_array_equal(crop, to_grey(each.faces[0].crop))
+        np.testing.assert_array_equal(face.crop, to_grey(each.faces[0].crop))
 
 
 def test_a_video_without_frames_ends_where_it_begins() -> None:
-    assert follow([], TEMPLATE, Boxes([]), []).end == pytest.approx(0.0)
+    assert follow([], SIGHT, Boxes([]), []).end == pytest.approx(0.0)

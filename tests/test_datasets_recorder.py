@@ -18,7 +18,7 @@ from mien.datasets.crops import decode, resize
 from mien.datasets.entries import CORPORA, Entry, PrepareSettings, Row, read_stills
 from mien.datasets.moments import look, moments
 from mien.datasets.prepared import Recording
-from mien.datasets.recorder import record
+from mien.datasets.recorder import Extractors, record
 from mien.media import read_frames, read_waveform
 from mien.speech import log_mel
 from portraits import PORTRAIT, music, scene, scenes
@@ -33,7 +33,7 @@ def taken(
     """The recording of an entry with this content, and what was noted."""
     notes: list[str] = []
     entry = Entry(name="a", speaker="b", split="train", content=content)
-    return record(corpus, entry, settings, notes.append), notes
+    return record(corpus, entry, settings, notes.append, Extractors(settings)), notes
 
 
 def clip(path: Path, label: str | None = "Anger", start: float = 0.0, end: float | None = None) -> Clip:

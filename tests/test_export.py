@@ -10,15 +10,22 @@ import onnx
 import pytest
 import torch
 
+from media_files import write_video
 from mien import export as exporting
 from mien.errors import CheckpointError, InputError
 from mien.export import PARITY, Exported, export, read_figures, read_weights
 from mien.expressions import EXPRESSIONS, position
+from mien.extractors import FaceExtractor, SpeechExtractor
 from mien.models.checkpoint import build_network, load_network, save_network
+from mien.pipeline import analyze
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, load_model
+from mien.readings import ReadingSettings
 from mien.recipes import override, train_face, train_speech
+from mien.sources import LICENCES
 from mien.spec import KEY, ModelSpec, read_spec
 from mien.train import describe
+from portraits import music, scenes
+from some_extractors import FACE_WIDTH, SPEECH_WIDTH, write_face_onnx, write_speech_onnx
 from some_networks import fill_with_noise
 
 MASKED = ("Disgust", "Other")
@@ -36,7 +43,7 @@ def write_checkpoint(path: Path, spec: ModelSpec) -> Path:
 def specs() -> dict[str, ModelSpec]:
     small = ["network.attention.name=none"]
     face = describe(override(train_face(), [*small, "network.input_px=32"]), {}, 48)
-    speech = describe(override(train_speech(), small), {}, None)
+    speech = describe(override(train_speech(), small), {"licence": LICENCES["speech"]}, None)
     return {"face": replace(face, temperature=1.7), "speech": replace(speech, temperature=0.6)}
 
 
@@ -340,3 +347,96 @@ def test_networks_of_sequences_are_refused(specs, tmp_path: Path, backbone: str,
         export([tmp_path / "face.safetensors"], tmp_path / "model")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+def write_extracted(folder: Path, **told: object) -> tuple[list[Path], list[Path]]:
+    """Checkpoints of both modalities that take features, and the extractors that these are by."""
+    paths = [write_face_onnx(folder, landmarks=[[0.3, 0.3], [0.7, 0.3], [0.5, 0.6], [0.4, 0.8], [0.6, 0.8]])]
+    paths.append(write_speech_onnx(folder))
+    of = {"face": FaceExtractor(paths[0]).told, "speech": SpeechExtractor(paths[1]).told}
+    checkpoints = []
+    for recipe, width, crop_px in ((train_face(), FACE_WIDTH, 48), (train_speech(), SPEECH_WIDTH, None)):
+        config = override(recipe, ["network.backbone=features", f"network.n_features={width}"])
+        data = {"extractors": of | told, "licence": "of the data"}
+        spec = replace(describe(config, data, crop_px), temperature=1.3)
+        checkpoints.append(write_checkpoint(folder / f"{spec.modality}.safetensors", spec))
+    return checkpoints, paths
+
+
+def test_an_extractor_becomes_the_encoder(tmp_path: Path) -> None:
+    checkpoints, paths = write_extracted(tmp_path / "x")
+    with torch.no_grad():  # a mean and deviation that are not 0 and 1
+        network, spec = load_network(checkpoints[1])
+        network.mel_mean.fill_(-2.0)
+        network.mel_std.fill_(3.0)
+        save_network(network, spec, checkpoints[1])
+    exported = export(checkpoints, tmp_path / "model", extractors=paths)
+    assert {path.name for path in exported.folder.iterdir()} == FILES | {
+        "face_encoder.json",
+        "speech_encoder.json",
+    }
+    assert all(difference <= PARITY for difference in exported.parity.values())
+    for path, name in zip(paths, ("face_encoder", "speech_encoder"), strict=True):
+        assert (exported.folder / f"{name}.onnx").read_bytes() == path.read_bytes()
+    model = load_model(exported.folder)
+    assert set(model.sha256) == {path.name for path in exported.folder.iterdir()} - {"manifest.json"}
+    assert model.licences["face"] == "of the data; its extractor: of the tests"
+    face, voice = FacePredictor(model), VoicePredictor(model)
+    assert (face.spec.crop_px, face.spec.landmarks[0]) == (32, (0.3, 0.3))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    features = np.stack([FaceExtractor(paths[0])(crop) for crop in crops])
+    network, _ = load_network(exported.folder / "face.safetensors")
+    with torch.no_grad():
+        expected = torch.softmax(network.head(torch.from_numpy(features)) / 1.3, dim=-1).numpy()
+    np.testing.assert_allclose(face(crops), expected, atol=PARITY)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    log_mel = np.random.default_rng(1).normal(-6, 3, (2, 64, 320)).astype(np.float32)
+    mask = np.arange(320)[None] < np.array([[320], [160]])
+    network, _ = load_network(exported.folder / "speech.safetensors")
+    steps = torch.from_numpy(SpeechExtractor(paths[1])(log_mel[0]).T[None])
+    with torch.no_grad():
+        logits = network(steps, torch.ones(1, 40, dtype=torch.bool)) / 1.3
+    np.testing.assert_allclose(voice(log_mel, mask)[0], torch.softmax(logits, -1).numpy()[0], atol=PARITY)
+    other = np.where(mask[:, None], log_mel, np.float32(7))
+    np.testing.assert_array_equal(voice(log_mel, mask), voice(other, mask))
+
+
+def test_a_clip_is_analyzed_with_extractors(tmp_path: Path) -> None:
+    checkpoints, paths = write_extracted(tmp_path / "x")
+    folder = export(checkpoints, tmp_path / "model", extractors=paths).folder
+    write_video(tmp_path / "talk.mp4", scenes((0.4, (100,))), waveform=music(0.4))
+    timeline = analyze(tmp_path / "talk.mp4", ReadingSettings(model=str(folder)))
+    assert len(timeline.rows) == 10
+    assert all(row.face_probs is not None for row in timeline.rows)
+    assert (
+        timeline.provenance["weights_sha256"]["face_encoder.onnx"] == load_model(folder).sha256[FACE_FILES[0]]
+    )
+
+
+def test_an_extractor_that_is_not_there_or_not_meant_is_refused(tmp_path: Path) -> None:
+    checkpoints, paths = write_extracted(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"the face network takes features by an ONNX file of sha256"):
+        export(checkpoints, tmp_path / "model", extractors=paths[1:])
+    with pytest.raises(InputError, match=r"speech\.onnx is the extractor of none of these checkpoints"):
+        export(checkpoints[:1], tmp_path / "model", extractors=paths)
+    (tmp_path / "x" / "face.json").write_text((tmp_path / "x" / "face.json").read_text().replace("60", "61"))
+    with pytest.raises(CheckpointError, match=r"face\.json says something else than in training"):
+        export(checkpoints, tmp_path / "model", extractors=paths)
+    folder = {"from": "folder", "modality": "face", "sha256": "0", "n_features": 5, "rate": 25, "licence": ""}
+    checkpoints, paths = write_extracted(tmp_path / "y", face=folder)
+    with pytest.raises(CheckpointError, match="the face checkpoint takes features from a folder"):
+        export(checkpoints, tmp_path / "model", extractors=paths)
+    config = override(train_face(), ["network.backbone=features", "network.n_features=5"])
+    alone = write_checkpoint(tmp_path / "alone.safetensors", describe(config, {}, 48))
+    with pytest.raises(CheckpointError, match="does not say whose features it takes"):
+        export([alone], tmp_path / "model", extractors=paths)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["face_encoder.json", "face_encoder.onnx", "speech_encoder.json"])
+def test_an_extractor_that_was_changed_in_a_model_is_refused(tmp_path: Path, name: str) -> None:
+    checkpoints, paths = write_extracted(tmp_path / "x")
+    model = load_model(export(checkpoints, tmp_path / "model", extractors=paths).folder)
+    (model.folder / name).write_bytes((model.folder / name).read_bytes() + b" ")
+    with pytest.raises(CheckpointError, match=f"{name} of model model has sha256"):
+        (FacePredictor if name.startswith("face") else VoicePredictor)(model)

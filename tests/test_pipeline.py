@@ -1,7 +1,7 @@
 """The main flow on small clips: a row for every frame and person, and where the rows come from."""
 
 import shutil
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import islice
@@ -15,12 +15,13 @@ from media_files import flat_frames, lose_packets, tone, write_sound, write_stil
 from mien import readings
 from mien.errors import CheckpointError, InputError, MediaError
 from mien.pipeline import DETECTOR_FILE, Analysis, analyze, fill_weights, stream
-from mien.predictor import FACE_FILES, SPEECH_FILES, load_model
+from mien.predictor import FACE_FILES, MANIFEST, SPEECH_FILES, load_model, write_manifest
 from mien.predictor import WEIGHTS as MODELS
 from mien.readings import ReadingSettings
 from mien.speech import SPEECH_FILE
 from mien.timeline import Row, TimelineSettings
 from portraits import hear_speech, music, scene, scenes
+from some_rules import leaning_rule
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -231,6 +232,40 @@ def test_defaults_are_the_models_own_weights(tmp_path: Path) -> None:
     assert fill_weights(TimelineSettings(smooth=0), mine).voice_weight == 4.5
     assert fill_weights(TimelineSettings(), load_model()).voice_weight == weight
     assert fill_weights(TimelineSettings(voice_weight=0), mine).voice_weight == 0
+
+
+def test_class_wise_fusion_is_the_models_own(clip: Path, tmp_path: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch, 1.0, 3.0)
+    shutil.copytree(load_model().folder, tmp_path / "mine")
+    rule = leaning_rule()
+    write_manifest(replace(load_model(tmp_path / "mine"), class_wise=rule))
+    mine = ReadingSettings(model=str(tmp_path / "mine"), sample_hz=5)
+    asked = TimelineSettings(fusion="class_wise")
+    found = analyze(clip, mine, asked)
+    assert {row.source for row in found.rows} == {"both", "face", "voice", "none"}
+    for row in found.rows:
+        if row.probs is not None:
+            voice, face = (
+                np.zeros((1, 8), np.float32) if probs is None else probs[None]
+                for probs in (row.voice_probs, row.face_probs)
+            )
+            there = {
+                "voice_present": np.array([row.voice_probs is not None]),
+                "face_present": np.array([row.face_probs is not None]),
+            }
+            np.testing.assert_array_equal(row.probs, rule(voice, face, **there)[0].astype(np.float32))
+    told = found.provenance
+    assert told["timeline"] == asdict(asked), "weights that are not used are not told"
+    assert told["weights_sha256"][MANIFEST] == sha256((tmp_path / "mine" / MANIFEST).read_bytes()).hexdigest()
+    plain = stream(clip, mine)
+    for row, other in zip(stream(clip, ReadingSettings(sample_hz=5)), plain, strict=True):
+        assert same(row, other), "a model that has the rule fuses by proportion unless it is asked"
+
+
+def test_class_wise_fusion_that_a_model_has_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mien-s has no class-wise fusion") as caught:
+        stream(tmp_path / "nowhere.mp4", timeline=TimelineSettings(fusion="class_wise"))
+    assert "\n" not in str(caught.value)
 
 
 def test_looking_needs_no_speech_files(clip: Path, tmp_path: Path) -> None:

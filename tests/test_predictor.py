@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from mien.predictor import (
     list_models,
     load_model,
     read_manifest,
+    write_manifest,
 )
+from some_rules import leaning_rule
 
 
 @pytest.fixture
@@ -140,6 +143,9 @@ WHOLE = {"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": {}, "licenc
                 {"sha256": {FACE_FILES[0]: None}},
                 {"figures": None},
                 {"more": 1},
+                {"class_wise": None},
+                {"class_wise": {}},
+                {"class_wise": {name: {"voice": 1.0} for name in EXPRESSIONS}},
             )
         ),
     ],
@@ -149,6 +155,50 @@ def test_damaged_manifest_is_said_in_one_line(folder: Path, content: bytes) -> N
     with pytest.raises(CheckpointError, match=r"copy/manifest\.json") as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e7", "null", '"1"'])
+def test_damaged_number_of_class_wise_fusion_is_said_in_one_line(folder: Path, number: str) -> None:
+    write_manifest(replace(load_model(folder), class_wise=leaning_rule(bias=0.123)))
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace("0.123", number, 1))
+    with pytest.raises(
+        CheckpointError, match=r"copy/manifest\.json: .*class_wise.*mien fit-fusion"
+    ) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_is_read_as_it_was_written(folder: Path) -> None:
+    plain = load_model(folder)
+    before = (folder / "manifest.json").read_bytes()
+    assert plain.class_wise is None, "a manifest that says nothing of class-wise fusion is a model without it"
+    write_manifest(plain)
+    assert (folder / "manifest.json").read_bytes() == before
+    rule = leaning_rule()
+    write_manifest(replace(plain, class_wise=rule))
+    found = load_model(folder)
+    assert found.class_wise is not None
+    assert found.class_wise.voice.tobytes() == rule.voice.tobytes()
+    assert replace(found, class_wise=None) == plain
+
+
+def test_a_model_fuses_by_its_own_rules(folder: Path) -> None:
+    model = replace(load_model(folder), voice_weight=3.0, class_wise=leaning_rule())
+    voice, face = np.random.default_rng(0).dirichlet(np.ones(8), (2, 5)).astype(np.float32)
+    heard = np.array([True] * 4 + [False])
+    by_ratio = model.rule()(voice, face, voice_present=heard)
+    np.testing.assert_allclose(by_ratio[:4], (3 * voice + face)[:4] / 4, atol=1e-6)
+    assert by_ratio[4].tobytes() == face[4].tobytes()
+    assert model.class_wise is not None
+    np.testing.assert_array_equal(
+        model.rule("class_wise")(voice, face, voice_present=heard),
+        model.class_wise(voice, face, voice_present=heard),
+    )
+    with pytest.raises(
+        InputError, match="model mien-s has no class-wise fusion; fit it with `mien fit-fusion`"
+    ):
+        load_model().rule("class_wise")
 
 
 def test_manifest_that_is_not_there(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ import pytest
 from corpora import write_cremad, write_emodb, write_ferplus, write_own, write_ravdess, write_ravdess_media
 from corpora_affwild2 import Person, write_affwild2, write_media
 from corpora_pictures import write_affectnet_lists, write_affectnet_sets, write_expw, write_jpg, write_ms1mv2
-from media_files import write_still
+from media_files import write_sound, write_still, write_video
 from mien import prepare as module
 from mien.datasets.entries import CORPORA, PrepareSettings
 from mien.datasets.prepared import Recording, read_prepared
-from mien.errors import DatasetError, InputError
+from mien.detection import RetinaFace
+from mien.errors import CheckpointError, DatasetError, InputError
+from mien.extractors import FaceExtractor
+from mien.faces import find_faces
+from mien.media import read_frames
 from mien.prepare import prepare
-from portraits import PORTRAIT, scene
+from portraits import PORTRAIT, music, scene, scenes
+from some_extractors import FACE_WIDTH, SPEECH_WIDTH, write_face_onnx, write_folder, write_speech_onnx
 from test_datasets_unlabelled import write as write_unlabelled
 
 USUAL = PrepareSettings()
@@ -366,3 +372,116 @@ def test_an_own_table_of_all_kinds_is_prepared(tmp_path: Path) -> None:
     assert names == ["clips: talks/Zoë, 1.wav", "clips: film.mp4"]
     assert any("no face found (first: clips: face.png)" in line for line in lines)
     assert np.isfinite(np.concatenate([each.columns for each in read_prepared(tmp_path / "out")])).all()
+
+
+def write_talks(folder: Path) -> Path:
+    """A table of a video of 0.4 s with face and sound, a still, and a sound."""
+    write_video(folder / "talk.mp4", scenes((0.4, (100,))), waveform=music(0.4))
+    write_still(folder / "still.png", scene(40))
+    write_sound(folder / "sound.wav", [(0.0, music(0.8))])
+    rows = "path,label,split\ntalk.mp4,Fear,train\nstill.png,Anger,choose\nsound.wav,Fear,val\n"
+    (folder / "own.csv").write_text(rows)
+    return folder / "own.csv"
+
+
+def test_an_extractor_sees_what_analysis_would_show_it(tmp_path: Path) -> None:
+    data = write_talks(tmp_path)
+    face, speech = write_face_onnx(tmp_path / "x"), write_speech_onnx(tmp_path / "x")
+    settings = PrepareSettings(face_extractor=face, speech_extractor=speech)
+    run("clips", data, tmp_path / "with", settings)
+    run("clips", data, tmp_path / "without")
+    extractor = FaceExtractor(face)
+    talk, still, sound = read_prepared(tmp_path / "with")
+    for each, plain in zip((talk, still, sound), read_prepared(tmp_path / "without"), strict=True):
+        np.testing.assert_array_equal(each.crops, plain.crops)
+        np.testing.assert_array_equal(each.columns, plain.columns)
+        assert plain.face_features is None
+        assert plain.extractors == {}
+        assert each.extractors["face"] == extractor.told
+        assert each.face_features is not None
+        assert each.face_features.shape == (len(each.crops), FACE_WIDTH)
+        assert each.speech_features is not None
+        assert each.speech_features.shape == (round(len(each.columns) / 8), SPEECH_WIDTH)
+    looked = find_faces(read_frames(tmp_path / "talk.mp4"), extractor.template, detector=RetinaFace())
+    seen = [extractor(frame.faces[0].crop) for frame in looked if frame.faces]
+    np.testing.assert_allclose(talk.face_features, seen, atol=1e-5)
+    assert np.ptp(np.stack([seen[0], still.face_features[0]]), axis=0).max() > 1e-3
+
+
+def test_with_extractors_any_number_of_workers_makes_the_same(tmp_path: Path) -> None:
+    data = write_talks(tmp_path)
+    settings = PrepareSettings(
+        face_extractor=write_face_onnx(tmp_path / "x"), speech_extractor=write_speech_onnx(tmp_path / "x")
+    )
+    lines = [run("clips", data, tmp_path / f"out{n}", settings, n_workers=n) for n in (1, 2)]
+    assert lines[0] == lines[1]
+    assert contents(tmp_path / "out1") == contents(tmp_path / "out2")
+    assert "shard-00000/face_features.npy" in contents(tmp_path / "out1")
+
+
+def test_another_extractor_in_one_folder_is_refused(tmp_path: Path) -> None:
+    data, out = write_talks(tmp_path), tmp_path / "out"
+    run("clips", data, out, PrepareSettings(face_extractor=write_face_onnx(tmp_path / "a")))
+    before = contents(out)
+    moved = PrepareSettings(face_extractor=write_face_onnx(tmp_path / "b"))
+    run("clips", data, out, moved)  # the same, elsewhere
+    assert contents(out) == before
+    others = (
+        USUAL,
+        PrepareSettings(face_extractor=write_face_onnx(tmp_path / "c", mean=[0])),
+        replace(moved, speech_extractor=write_speech_onnx(tmp_path / "b")),
+    )
+    for settings in others:
+        with pytest.raises(DatasetError, match=r"was prepared with (face|speech)_extractor .*; name another"):
+            run("clips", data, out, settings)
+    assert contents(out) == before
+
+
+def test_features_of_a_folder_are_those_of_each_crop_s_time(tmp_path: Path) -> None:
+    data = write_talks(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    lacking = rows.copy()
+    lacking[:3] = np.nan
+    sounds = {"own: talk.mp4": rows[:4], "own: sound.wav": rows[:8]}
+    speech = write_folder(tmp_path / "speech", "speech", 10, sounds)
+    faces = {"own: talk.mp4": lacking, "own: still.png": rows[:1]}
+    face = write_folder(tmp_path / "face", "face", 25, faces)
+    settings = PrepareSettings(face_extractor=face, speech_extractor=speech)
+    lines = run("clips", data, tmp_path / "out", settings)
+    talk, still, sound = read_prepared(tmp_path / "out")
+    times = np.arange(0, 10, 2) / 25
+    np.testing.assert_allclose(talk.crop_times, times[2:], atol=1e-6)
+    np.testing.assert_array_equal(talk.face_features, rows[4::2])
+    assert len(talk.crops) == 3
+    assert "1 × faces without features: left out (first: own: talk.mp4)" in lines
+    np.testing.assert_array_equal(still.face_features, rows[:1])
+    np.testing.assert_array_equal(sound.speech_features, rows[:8])
+    np.testing.assert_array_equal(talk.speech_features, rows[:4])
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_features_that_do_not_fit_a_recording_stop_it(tmp_path: Path, n_workers: int) -> None:
+    data = write_talks(tmp_path)
+    rows = np.ones((30, 4), np.float32)
+    face = write_folder(tmp_path / "face", "face", 25, {"own: talk.mp4": rows, "own: still.png": rows[:1]})
+    with pytest.raises(DatasetError, match=r"0\.npy has 30 rows; expected 10\.0, 25 a second of 0\.40 s"):
+        run("clips", data, tmp_path / "out", PrepareSettings(face_extractor=face), n_workers=n_workers)
+    assert not (tmp_path / "out" / "prepared.json").exists()
+
+
+def test_sound_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    data = write_talks(tmp_path)
+    rows = np.full((8, 4), np.nan, np.float32)
+    speech = write_folder(tmp_path / "s", "speech", 10, {"own: talk.mp4": rows[:4], "own: sound.wav": rows})
+    with pytest.raises(DatasetError, match=r"features of 'own: \w+\.\w+' that are no numbers; mend them"):
+        run("clips", data, tmp_path / "out", PrepareSettings(speech_extractor=speech))
+
+
+def test_an_extractor_that_is_not_what_it_says_stops_before_anything_is_made(tmp_path: Path) -> None:
+    data = write_talks(tmp_path)
+    face = write_face_onnx(tmp_path / "x", n_features=9)
+    with pytest.raises(CheckpointError, match=r"face\.json says 1 × 9"):
+        run("clips", data, tmp_path / "out", PrepareSettings(face_extractor=face))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=r"face_extractor is .*face\.onnx, which emodb does not heed"):
+        run("emodb", tmp_path, tmp_path / "out", PrepareSettings(face_extractor=face))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,20 @@ import pytest
 import torch
 
 from corpora import write_emodb, write_ferplus, write_ravdess
-from mien import table1
+from corpora_affwild2 import Person, write_affwild2, write_media
+from mien import sources, table1
 from mien import train as training
 from mien.datasets.ferplus import FILE
 from mien.datasets.pairs import HeldPairs
-from mien.errors import InputError
+from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.fusion import RATIOS
 from mien.metrics import confusion, macro_f1
-from mien.models.checkpoint import load_tensors
+from mien.models.checkpoint import build_network, load_network, load_tensors
 from mien.opinions import FACE, FUSED, VOICE, choose_weights, finish
-from mien.table1 import load_opinions, reproduce_table1
+from mien.table1 import Table, load_opinions, locked, reproduce_table1
 from mien.table1_data import read_pairs
-from mien.table1_rows import LENDERS, Budget, in_order
+from mien.table1_rows import LENDERS, ROWS, Budget, in_order
 
 BUDGET = Budget(steps=2, batch_size=4, epochs=1, crop=0.8)
 
@@ -117,8 +120,54 @@ def test_finished_rows_are_kept_and_the_table_is_made_anew(paired: Path, made: P
 
 @pytest.mark.parametrize("budget", [Budget(steps=3, batch_size=4, epochs=1, crop=0.8), Budget()])
 def test_another_table_s_results_are_not_mixed_in(paired: Path, made: Path, budget: Budget) -> None:
-    with pytest.raises(InputError, match="seed-0 is a result of another budget; give another --out"):
-        run(paired, made, ["v"], budget=budget)
+    for row in ("v", "a"):  # the page would show both
+        with pytest.raises(InputError, match="seed-0 is a result of another budget; give another --out"):
+            run(paired, made, [row], budget=budget)
+    assert not (made / "a").exists()
+
+
+def test_a_result_tells_of_a_stage_only_where_there_is_one(tmp_path: Path) -> None:
+    """Results that were made before there were such rows stay what they are."""
+    table = Table(tmp_path, "pairs", BUDGET, no_hook, 1)
+    told = table.told(ROWS["va-gcsa"], 0)["row"]
+    assert list(told) == ["name", "settings", "of", "rule", "delta", "on_videos"]
+    assert table.told(ROWS["stage0"], 0)["row"]["stage0"] == []
+
+
+@pytest.mark.parametrize("content", ["{", '{"made_of": {}}', "[]", "\0\0"])
+def test_a_damaged_result_is_named(paired: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "v" / "seed-0" / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"result.json is damaged; delete it, and its row is made anew"):
+        run(paired, tmp_path, ["a"])
+
+
+def test_damaged_opinions_are_named(tmp_path: Path) -> None:
+    for content in (None, b"", b"\x93NUMPY"):
+        if content is not None:
+            (tmp_path / "clips.npy").write_bytes(content)
+        with pytest.raises(InputError, match=r"clips.npy is damaged or gone; delete "):
+            load_opinions(tmp_path, "clips")
+
+
+def test_one_folder_is_one_process_s(paired: Path, tmp_path: Path) -> None:
+    """Until that ends, even by a signal that it cannot answer."""
+    code = (
+        "import sys, time; from pathlib import Path; from mien.table1 import locked\n"
+        "with locked(Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"here\n"
+        with pytest.raises(InputError, match="end the other one there, or give another --out"):
+            run(paired, tmp_path, ["v"])
+    finally:
+        other.kill()
+        other.communicate()
+    with locked(tmp_path):
+        pass
 
 
 def test_an_interrupted_row_is_taken_up_where_it_stopped(
@@ -141,6 +190,86 @@ def test_an_interrupted_row_is_taken_up_where_it_stopped(
     again, whole = result_of(tmp_path, "v"), result_of(made, "v")
     assert again["views"] == whole["views"]
     assert again["seconds"] is None, "only a part of the run was timed"
+
+
+def test_an_interrupted_row_keeps_its_budget(
+    paired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 1)
+
+    def interrupt(what: str, done: float, total: float) -> None:
+        if what == "v, seed 0: training":
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        run(paired, tmp_path, ["v"], hook=interrupt)
+    with pytest.raises(CheckpointError, match="a run of another configuration or data; give another --out"):
+        run(paired, tmp_path, ["v"], budget=Budget(steps=3, batch_size=4, epochs=1, crop=0.8))
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_face_net_of_its_stage(
+    paired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the stage and after it, it ends in the same scores; the rest of the network is new."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(paired, whole, ["stage0"])
+    result = result_of(whole, "stage0")
+    assert result["made_of"]["row"]["stage0"] == []
+    assert [path.name for path in whole.rglob("*.safetensors")] == ["both.safetensors"]
+    both = whole / "stage0" / "seed-0" / "run" / "both.safetensors"
+    begun = load_network(both)[1].training["data"]["start"]["stage0"]
+    assert (begun["recipe"]["modality"], begun["data"]["corpora"]) == ("face", ["FER+"])
+
+    monkeypatch.setattr(training, "SAVE_EVERY", 1)
+    place = cut / "stage0" / "seed-0"
+    steps: list[str] = []
+
+    def interrupt(what: str, done: float, total: float) -> None:
+        if what.endswith("training"):
+            steps.append(f"{what.removeprefix('stage0, seed 0: ')} {done}")
+            if len(steps) in (1, 3):
+                raise InterruptionError
+
+    for _ in range(2):
+        with pytest.raises(InterruptionError):
+            run(paired, cut, ["stage0"], hook=interrupt)
+    start, face = (load_tensors(place / name)[0] for name in ("start.safetensors", "stage0/face.safetensors"))
+    assert all(torch.equal(start[f"face.{name}"], tensor) for name, tensor in face.items())
+    spec = load_network(place / "start.safetensors")[1]
+    torch.manual_seed(0)
+    new = build_network(spec).state_dict()
+    assert not torch.equal(start["face.head.1.weight"], new["face.head.1.weight"])
+    assert torch.equal(start["speech.head.1.weight"], new["speech.head.1.weight"])
+    run(paired, cut, ["stage0"], hook=interrupt)
+    assert steps == ["face alone: training 1", "face alone: training 2", "training 1", "training 2"]
+    assert result_of(cut, "stage0")["views"] == result["views"]
+    assert result["seconds"] > 0
+    assert result_of(cut, "stage0")["seconds"] is None
+
+
+def test_rows_that_the_data_lack_something_for_are_left_out(
+    paired: Path, tmp_path: Path, pretended: list[tuple[str, int]]
+) -> None:
+    rows = ["v", "stage0-semi", "stage0-pool", "stage0-both", "resnet-a"]
+    lines = run(paired, tmp_path, rows)
+    assert pretended == [("v", 0), ("resnet-a", 0)]
+    told = [line for line in lines if "left out" in line]
+    assert len(told) == 3
+    assert told[1] == "stage0-pool is left out: it needs prepared corpora to draw the pool from"
+    assert "stage0-pool (it needs prepared corpora to draw" in (tmp_path / "table1.md").read_text("utf-8")
+    assert not list(tmp_path.glob("stage0*"))
+
+
+def test_faces_without_labels_teach_where_they_are(
+    tmp_path: Path, pretended: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_paired(tmp_path / "data")
+    (data / "faces_unlabelled").mkdir()
+    crops = np.zeros((5, 48, 48), np.uint8)
+    monkeypatch.setattr(sources, "read_unlabelled", lambda *_: crops)
+    assert not any("left out" in line for line in run(data, tmp_path / "out", ["stage0", "stage0-semi"]))
+    assert pretended == [("stage0", 0), ("stage0", 0), ("stage0-semi", 0), ("stage0-semi", 0)], "face first"
 
 
 def test_val_never_chooses(made: Path, tmp_path: Path) -> None:
@@ -172,13 +301,14 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     runs: list[tuple[str, int]] = []
 
     def fit(config: Any, batches: Any, told: Any, out: Path, *rest: Any, **settings: Any) -> Path:
+        assert batches.n_train == BUDGET.steps // BUDGET.epochs * BUDGET.batch_size
         runs.append((out.parent.parent.name, config.seed))
         out.mkdir(parents=True, exist_ok=True)
         history = [{"epoch": 1.0, "train_loss": 2.0, "choose_macro_f1": 0.3}]
         (out / "history.json").write_text(json.dumps(history), encoding="utf-8")
         spec = training.describe(config, told, 48)
-        training.save_network(training.build_network(spec), spec, out / "both.safetensors")
-        return out / "both.safetensors"
+        training.save_network(training.build_network(spec), spec, out / f"{spec.modality}.safetensors")
+        return out / f"{spec.modality}.safetensors"
 
     def ask(network: Any, windows: Any, n_items: int) -> np.ndarray:
         generator = np.random.default_rng(len(runs))
@@ -237,6 +367,33 @@ def test_rows_without_a_run_are_made_of_kept_opinions(
     }
     assert sizes["separate"] == sizes["a"] + sizes["v"]
     assert sizes["post"] == sizes["va-gcsa-cf"]
+
+
+def write_wild(folder: Path) -> Path:
+    """Aff-Wild2 of three videos with sound, as it lies on disk."""
+    people = [Person(name, [n % 8 for n in range(24)]) for name in ("video1", "video2")]
+    write_affwild2(folder, [*people, Person("video3", [n // 4 for n in range(24)], of="Validation_Set")])
+    for name in ("video1", "video2", "video3"):
+        write_media(folder / "videos" / f"{name}.mp4", n_frames=24)
+    return folder
+
+
+def test_aff_wild2_is_prepared_and_scored_by_frames(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings: dict[str, Any] = {"affwild2": write_wild(tmp_path / "wild"), "out": out, "seeds": (0,)}
+    settings |= {"budget": BUDGET, "hook": no_hook, "n_threads": 1}
+    lines = reproduce_table1(rows=["v", "stage0-semi", "stage0-both", "delta-0"], **settings)
+    assert [line.partition(" is left out")[0] for line in lines[-2:]] == ["stage0-semi", "stage0-both"]
+    assert set(result_of(out, "v")["views"]) == {"frames", "post"}
+    result = result_of(out, "delta-0")
+    assert result["made_of"]["data"] == "Aff-Wild2"
+    assert result["views"]["post"]["n"] == 24
+    assert result["views"]["post"]["averaged"] == list(EXPRESSIONS[:6])
+    with pytest.raises(InputError, match="is a result of another data; give another --out"):
+        run(tmp_path, out, ["a"])
+    assert any(
+        line.startswith("| V+A: face net") for line in reproduce_table1(rows=["stage0-pool"], **settings)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import torch
 
 from corpora import write_emodb, write_ferplus, write_ravdess
 from mien import table1_data
+from mien.datasets.batches import FaceBatches
 from mien.datasets.pairs import PairBatches
+from mien.datasets.prepared import Recording, write_shard
 from mien.datasets.pseudo_videos import FRAME_STEP
 from mien.datasets.recordings import RecordingBatches
 from mien.errors import DatasetError
 from mien.recipes import override
 from mien.table1_data import Frames, Pairs, Recordings, read_pairs, read_recordings
-from mien.table1_rows import Budget, base
+from mien.table1_rows import ROWS, Budget, base, stage_of
 
 CONFIG = base(Budget(), 0)
 
@@ -82,13 +84,63 @@ def test_windows_of_videos_are_of_train_and_choose(pairs: Pairs) -> None:
 
 def test_recordings_are_scored_by_frames_alone(pairs: Pairs) -> None:
     recordings = [video for split in ("train", "choose", "val") for video in pairs._videos(split)]
-    source = Recordings(recordings, {"corpora": ["pairs"]})
+    source = Recordings(Path(), recordings, False, {"corpora": ["pairs"]})
     batches = source.batches(CONFIG, on_videos=False, hook=no_hook)
     assert source.batches(CONFIG, on_videos=True, hook=no_hook) is batches
     scored = source.scored()
     assert list(scored) == ["frames"]
     expected = pairs.scored()["frames"]
     assert (scored["frames"].labels, scored["frames"].tracks) == (expected.labels, expected.tracks)
+
+
+def test_faces_alone_are_those_of_the_pairs(pairs: Pairs) -> None:
+    stage = stage_of(ROWS["stage0"], CONFIG)
+    found = pairs.faces(stage, no_hook)
+    assert found is not None
+    batches, told = found
+    assert isinstance(batches, FaceBatches)
+    assert batches.names == pairs.stills.part("train").names
+    assert told["corpora"] == ["FER+"]
+    for name in ("stage0-semi", "stage0-pool", "stage0-both"):
+        assert pairs.faces(stage_of(ROWS[name], CONFIG), no_hook) is None
+
+
+def write_corpora(folder: Path, recordings: list[Recording]) -> Path:
+    """The folder, in which each corpus now lies prepared."""
+    for corpus in sorted({each.corpus for each in recordings}):
+        made = [(each, None) for each in recordings if each.corpus == corpus]
+        (folder / corpus).mkdir(parents=True)
+        write_shard(folder / corpus / "shard-00000", made, 48, {"corpus": corpus, "size_px": 48})
+        (folder / corpus / "prepared.json").write_text('{"n_shards": 1}', encoding="utf-8")
+    return folder
+
+
+def test_corpora_beside_the_videos_lend_faces_alone(pairs: Pairs, tmp_path: Path) -> None:
+    videos = [video for split in ("train", "choose", "val") for video in pairs._videos(split)]
+    videos = [replace(video, corpus="videos") for video in videos]
+    silent = replace(videos[0], columns=videos[0].columns[:0])
+    stills = replace(silent, corpus="stills", frame_step=None)
+    bare = replace(silent, corpus="bare", stretches=())
+
+    def faces(source: Recordings, row: str) -> FaceBatches | None:
+        found = source.faces(stage_of(ROWS[row], CONFIG), no_hook)
+        assert found is None or isinstance(found[0], FaceBatches)
+        return found and found[0]
+
+    beside_stills = read_recordings(write_corpora(tmp_path / "a", [*videos, stills]))
+    beside_bare = read_recordings(write_corpora(tmp_path / "b", [*videos, bare]))
+    for source in (beside_stills, beside_bare):
+        assert {each.corpus for each in source.videos} == {"videos"}
+        assert set(source.scored()["frames"].speakers) == {"ravdess-17", "ravdess-18", "emodb-15"}
+    found = beside_stills.faces(stage_of(ROWS["stage0"], CONFIG), no_hook)
+    assert found is not None
+    assert found[1]["corpora"] == ["stills", "videos"]
+    assert beside_stills.faces(stage_of(ROWS["stage0-pool"], CONFIG), no_hook) is not None
+    for row in ("stage0-semi", "stage0-both"):
+        assert faces(beside_stills, row) is None, "all have labels, and the pool leaves nothing over"
+        unlabelled = faces(beside_bare, row)
+        assert unlabelled is not None
+        assert len(unlabelled.unlabelled) == len(bare.crops)
 
 
 def test_a_corpus_without_labelled_frames_is_refused(pairs: Pairs) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.errors import InputError
 from mien.table1_page import COLUMNS, read_results, write_page
 from mien.table1_rows import Budget
 
@@ -96,9 +97,34 @@ def test_the_page_says_what_pairs_prove(out: Path) -> None:
     assert "proves machinery, not value" in page
     assert "label-pairing inflates what fusion gains" in page
     assert "`val`: 1,200 clips and 1,200 frames of 4 speakers or videos, which show Fear, Anger." in page
-    assert "One budget for every row: 120 steps of 32" in page
+    assert "One budget for every run: 198 steps of 32" in page, "3 epochs of 66"
+
+
+def test_the_page_of_aff_wild2_says_nothing_of_pairs(out: Path) -> None:
     write_page(out, "Aff-Wild2")
-    assert "label-pairing" not in (out / "table1.md").read_text(encoding="utf-8")
+    page = (out / "table1.md").read_text(encoding="utf-8")
+    assert "All labelled frames" in page or "all labelled frames" in page
+    for word in ("label-pairing", "FER+", "RAVDESS", "pseudo", "another corpus"):
+        assert word not in page
+
+
+def test_a_group_of_several_seeds_is_not_marked_as_one_of_one(out: Path) -> None:
+    write_result(out, "eq3", 1, clips=0.25)
+    write_result(out, "a", 5, clips=0.25)
+    write_page(out, "pairs")
+    page = (out / "table1.md").read_text(encoding="utf-8")
+    for heading in ("## Table 1", "## Controls, one seed", "## The rest"):
+        assert f"{heading}\n" in page
+
+
+def test_folders_that_are_no_seeds_are_left_alone_and_damage_is_told(out: Path) -> None:
+    before = read_results(out)
+    write_result(out, "v", 7, clips=0.25)
+    (out / "v" / "seed-7").rename(out / "v" / "seed-7 (copy)")
+    assert read_results(out) == before
+    (out / "v" / "seed-0" / "result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"result.json is damaged"):
+        write_page(out, "pairs")
 
 
 def test_curves_are_drawn_of_the_paper_s_rows(out: Path) -> None:

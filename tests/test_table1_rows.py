@@ -5,12 +5,13 @@ from itertools import combinations
 
 import pytest
 
+from mien.datasets.pairs import PairAugmentation
 from mien.errors import InputError
 from mien.expressions import QUADRANTS
 from mien.losses import CoarseFineConfig
 from mien.models.network import ExpressionNetConfig
 from mien.recipes import TrainConfig
-from mien.table1_rows import GROUPS, LENDERS, ROWS, TABLE, Budget, base, config_of, in_order
+from mien.table1_rows import GROUPS, LENDERS, ROWS, TABLE, Budget, base, config_of, in_order, stage_of
 
 BUDGET = Budget()
 TRAINED = [row for row in TABLE if row.of is None]
@@ -52,7 +53,8 @@ def test_a_row_is_a_complete_configuration_unlike_the_one_it_is_held_against(row
     assert config.seed == 3
     if row.against is not None:
         other = ROWS[row.against]
-        assert config != config_of(other, BUDGET, 3) or row.on_videos != other.on_videos
+        differ = row.on_videos != other.on_videos or row.stage0 != other.stage0
+        assert differ or config != config_of(other, BUDGET, 3)
 
 
 @pytest.mark.parametrize("row", TRAINED, ids=lambda row: row.name)
@@ -101,6 +103,21 @@ def test_polarities_are_pleasant_and_unpleasant() -> None:
     assert {QUADRANTS[name] for name in unpleasant} == {2, 3}
     assert len(pleasant) + len(unpleasant) == 7
     assert not any(rest)
+
+
+def test_faces_are_first_trained_alone_as_the_whole_network_is_then() -> None:
+    stages = {row.name: stage_of(row, config_of(row, BUDGET, 3)) for row in TABLE if row.stage0 is not None}
+    assert list(stages) == ["stage0", "stage0-semi", "stage0-pool", "stage0-both"]
+    for name, stage in stages.items():
+        config = config_of(ROWS[name], BUDGET, 3)
+        assert config == config_of(ROWS["va-gcsa"], BUDGET, 3)
+        assert isinstance(config.augmentation, PairAugmentation)
+        assert (stage.network, stage.augmentation) == (network_of(config).face, config.augmentation.face)
+        for same in ("learning_rate", "optimiser", "epochs", "batch_size", "precision", "seed"):
+            assert getattr(stage, same) == getattr(config, same)
+        assert (stage.semi.n_faces > 0) == name.endswith(("semi", "both"))
+        assert (stage.per_class == 8000) == name.endswith(("pool", "both"))
+        assert bool(ROWS[name].needs) == (name != "stage0")
 
 
 def test_groups_run_in_order_each_seed_through_all_rows_and_the_rest_once() -> None:

@@ -12,6 +12,7 @@ from mien.expressions import EXPRESSIONS
 from mien.fusion import proportion
 from mien.timeline import Reading, TimelineSettings, _Run, rows
 from some_readings import AS_READ, person, probs_of, reading
+from some_rules import leaning_rule
 
 
 def tracks_at(found, time: float) -> list:
@@ -236,6 +237,46 @@ def test_who_is_fused_with_the_voice(faces, voice, options, expected):
         assert (row.box is None) == (row.confidence is None) == (row.track_id is None)
 
 
+def test_class_wise_each_source_has_its_own_fit():
+    rule, ask = leaning_rule(), replace(AS_READ, fusion="class_wise")
+    given = [
+        reading(0.0, (person(1, FACE),), VOICE),
+        reading(1.0, (person(1, FACE),)),
+        reading(2.0, (), VOICE),
+        reading(3.0),
+        reading(4.0, (person(1, FACE), person(2, OTHER_FACE)), VOICE),
+    ]
+    both, seen, heard, nothing, first, second = rows(given, ask, rule)
+    yes, no = np.array([True]), np.array([False])
+    alone = {"voice_present": no, "face_present": yes}
+    for row, expected, source in (
+        (both, rule(VOICE[None], FACE[None]), "both"),
+        (seen, rule(VOICE[None], FACE[None], **alone), "face"),
+        (heard, rule(VOICE[None], FACE[None], voice_present=yes, face_present=no), "voice"),
+        (first, rule(VOICE[None], FACE[None], **alone), "face"),
+        (second, rule(VOICE[None], OTHER_FACE[None], **alone), "face"),
+    ):
+        assert row.source == source
+        assert row.probs.dtype == np.float32
+        np.testing.assert_array_equal(row.probs, expected[0].astype(np.float32))
+        assert row.label == EXPRESSIONS[expected.argmax()]
+    assert (nothing.probs, nothing.source) == (None, "none")
+    assert seen.face_probs.tobytes() == FACE.tobytes(), "what the face says stays as it was read"
+    assert np.abs(seen.probs - FACE).max() > 0.01, "a fallback that changes nothing would prove nothing"
+
+
+def test_a_rule_that_is_not_asked_for_changes_no_bit():
+    given = [reading(n / 25, (person(1, FACE),), VOICE if n % 3 else None) for n in range(50)]
+    plain, other = (
+        list(rows(given, TimelineSettings())),
+        list(rows(given, TimelineSettings(), leaning_rule())),
+    )
+    assert [row.probs.tobytes() for row in plain] == [row.probs.tobytes() for row in other]
+    assert all(row.probs.tobytes() == FACE.tobytes() for row in plain if row.source == "face")
+    with pytest.raises(AssertionError, match="not given"):
+        next(rows(given, TimelineSettings(fusion="class_wise")))
+
+
 def test_a_tick_of_a_sound_only_file_is_a_row_without_frame_and_face():
     tick = Reading(frame=None, time=0.02, faces=(), speech=True, voice=VOICE, silent=False)
     (row,) = rows([tick], TimelineSettings())
@@ -283,6 +324,8 @@ def test_of_equal_probabilities_the_earlier_expression_is_the_label():
         ({"onset": 0.2}, "offset is 0.3; expected no more than onset, which is 0.2"),
         ({"voice_weight": -1}, "voice_weight is -1"),
         ({"voice_weight": 0, "face_weight": 0}, "both 0"),
+        ({"fusion": "product"}, "fusion is 'product'; expected proportion or class_wise"),
+        ({"fusion": "class_wise", "face_weight": 1}, "class_wise takes neither"),
     ],
 )
 def test_settings_that_make_no_sense(option, message):

@@ -115,6 +115,7 @@ FROZEN_JSON = {
         "track_id first_s last_s frames seconds labels dominant",
     )
 }
+FROZEN_JSON["1.1"] = FROZEN_JSON["1.0"]  # it changed provenance alone
 """Keys of the file, of a segment and of a person in each version of the schema."""
 
 
@@ -164,6 +165,12 @@ FROZEN_PROVENANCE = {
             "onset offset min_duration_on min_duration_off"
         ),
     }
+}
+FROZEN_PROVENANCE["1.1"] = FROZEN_PROVENANCE["1.0"] | {
+    "timeline": (
+        "smooth max_gap fusion voice_weight face_weight speaker low_confidence "
+        "onset offset min_duration_on min_duration_off"
+    )
 }
 """Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
 

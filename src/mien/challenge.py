@@ -1,8 +1,8 @@
 """A model and the test set of Aff-Wild2's expression challenge in, the submission out.
 
-Face and voice are fused by the model's proportion rule; where one is missing the other stands alone, and
-where both are, the frame is filled from those around it. Then each frame of the challenge's example gets the
-class that leads the mean over it and its neighbours. One video is held at a time.
+Face and voice are fused by the model's own rule; where one is missing the other stands alone, and where both
+are, the frame is filled from those around it. Then each frame of the challenge's example gets the class that
+leads the mean over it and its neighbours. One video is held at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from mien.datasets.affwild2 import (
 )
 from mien.errors import DatasetError, InputError, MediaError
 from mien.expressions import position
-from mien.fusion import proportion
 from mien.media import probe, read_sound
 from mien.postprocess import DELTA, box_mean, fill_frames
 from mien.predictor import FacePredictor, VoicePredictor, load_model
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float32, Int64
 
+    from mien.classwise import Fusion, Rule
     from mien.datasets.affwild2 import UnlabelledVideo
-    from mien.predictor import ModelInfo
     from mien.spans import Hook
     from mien.submission import Example
 
@@ -77,11 +76,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class _Senses:
-    """What looks at crops and listens to sound."""
+    """What looks at crops and listens to sound, and how both are fused."""
 
-    model: ModelInfo
     face: FacePredictor
     voice: VoicePredictor | None
+    fuse: Rule
 
 
 def submit(
@@ -93,6 +92,7 @@ def submit(
     hook: Hook,
     delta: int = DELTA,
     voice: bool = True,
+    fusion: Fusion = "proportion",
 ) -> list[str]:
     """Writes the challenge submission, checked line by line, and a table of where its answers come from.
 
@@ -104,21 +104,21 @@ def submit(
         hook: Called with what is done, how far, and how much there is.
         delta: Frames to either side over which probabilities are averaged; 0: none.
         voice: False: only crops are looked at.
+        fusion: By the model's ratio, or by its class-wise rule.
 
     Returns:
         Lines that say what was written, and what was filled and how.
 
     Raises:
         DatasetError: The example or the crops are absent, or something is there twice.
-        InputError: There is no such model, or nothing can be written at `out`.
+        InputError: There is no such model, it has no such fusion, or nothing can be written at `out`.
         CheckpointError: The model's files are not what its manifest says.
     """
     out = out.resolve()
     wanted = read_example(example or find_example(data))
     refuse_place(out, wanted, delta)
     videos = find_videos(data, wanted.videos)
-    info = load_model(model)
-    senses = _Senses(info, FacePredictor(info), VoicePredictor(info, n_threads=2) if voice else None)
+    senses = _open(model, voice, fusion)
     columns = [position(name) for name in wanted.classes]
     answers = np.zeros(len(wanted), np.uint8)
     accounts: list[Account] = []
@@ -143,6 +143,18 @@ def submit(
         made.replace(out)
     _write_accounts(out.with_name(out.name + FILLED), accounts)
     return _tell(out, accounts)
+
+
+def _open(model: str, voice: bool, fusion: Fusion) -> _Senses:
+    """The networks and the rule of a model.
+
+    Raises:
+        InputError: There is no such model, or it has no such rule.
+        CheckpointError: The model's files are not what its manifest says.
+    """
+    info = load_model(model)
+    rule = info.rule(fusion)
+    return _Senses(FacePredictor(info), VoicePredictor(info, n_threads=2) if voice else None, rule)
 
 
 def refuse_place(out: Path, example: Example, delta: int) -> None:
@@ -199,14 +211,7 @@ def read_video(
     account = Account(video=video.name, frames=len(frames))
     face, seen = _look(video, frames, senses.face, account, looked)
     voice, heard = _listen(video, frames, senses.voice, account)
-    fused = proportion(
-        voice,
-        face,
-        voice_weight=senses.model.voice_weight,
-        face_weight=senses.model.face_weight,
-        voice_present=heard,
-        face_present=seen,
-    )
+    fused = senses.fuse(voice, face, voice_present=heard, face_present=seen)
     there = np.flatnonzero(seen | heard)
     account.face_and_voice = int((seen & heard).sum())
     account.face_alone = int((seen & ~heard).sum())

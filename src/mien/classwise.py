@@ -10,12 +10,13 @@ numbers under `class_wise`, by expression and by the names of the fields of `Cla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, InputError
 from mien.fusion import presence, refuse_other_shapes
 from mien.regression import fit_softmax, softmax
 from mien.spec import fits
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Fusion = Literal["proportion", "class_wise"]
 """How face and voice are fused: by the paper's ratio m:n (Eq. 4), or each expression weighed by itself."""
+
+Rule = Callable[..., np.ndarray]
+"""Rows of voice and of face to fused ones, called as `ClassWise` is, and `mien.fusion.proportion`."""
 
 FLOOR = 1e-3
 """Added to probabilities before their logarithm, so that a 0 does not rule an expression out."""
@@ -85,6 +89,19 @@ class ClassWise:
             name: {field.name: float(getattr(self, field.name)[k]) for field in fields(self)}
             for k, name in enumerate(classes)
         }
+
+
+def read_fusion(text: str) -> Fusion:
+    """The way of fusing that is named.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    for name in get_args(Fusion):
+        if text == name:
+            found: Fusion = name
+            return found
+    raise InputError(f"fusion is {text!r}; expected {' or '.join(get_args(Fusion))}")
 
 
 def read_class_wise(told: Any, classes: tuple[str, ...], source: str) -> ClassWise:

@@ -16,7 +16,7 @@ import typer
 
 from mien import workbench
 from mien.errors import InputError, MienError
-from mien.terminal import Model, progress, tell_error
+from mien.terminal import Model, Rule, progress, tell_error
 
 if TYPE_CHECKING:
     from mien.readings import ReadingSettings
@@ -57,6 +57,7 @@ def analyze(
         ),
     ] = "csv,json,segments,svg",
     model: Model = "mien-s",
+    fusion: Rule = "proportion",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
     speaker: Annotated[
         int | None,
@@ -69,11 +70,12 @@ def analyze(
     sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
 ) -> None:
     """Write the expression timeline of each input, and a chart of it."""
+    from mien.classwise import read_fusion
     from mien.readings import ReadingSettings
     from mien.timeline import TimelineSettings
 
     reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
-    timeline = TimelineSettings(smooth=smooth, max_gap=max_gap, speaker=speaker)
+    timeline = TimelineSettings(smooth=smooth, max_gap=max_gap, speaker=speaker, fusion=read_fusion(fusion))
     wanted = tuple(name.strip() for name in formats.split(","))
     failures: set[str] = set()
     for path, folder in name_reports(paths, out):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float32
 
+    from mien.classwise import Fusion
     from mien.metrics import Scores
     from mien.samples import Samples, Source, View
     from mien.scoring import Answer
@@ -44,7 +45,16 @@ if TYPE_CHECKING:
 MODALITIES: tuple[Source, ...] = ("face", "voice")
 
 
-def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook, crops: bool = False) -> list[str]:
+def evaluate(
+    model: str,
+    data: Path,
+    out: Path,
+    *,
+    split: str,
+    hook: Hook,
+    crops: bool = False,
+    fusion: Fusion = "proportion",
+) -> list[str]:
     """Scores a model; writes `metrics.json`, `predictions.csv`, `per_video.csv` and pictures into `out`.
 
     `per_video.csv` is left out where rows are pictures, pictures where matplotlib is not installed.
@@ -56,6 +66,7 @@ def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook, crops
         split: Which part of the data is scored.
         hook: Called with what is done, how far, and how much there is.
         crops: Pictures are face crops already, and no face is looked for in them.
+        fusion: Which of the model's rules fuses face and voice.
 
     Returns:
         Lines that say the figures.
@@ -68,7 +79,7 @@ def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook, crops
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the figures")
-    predictions = predict_corpus(model, data, split, hook, crops=crops)
+    predictions = predict_corpus(model, data, split, hook, crops=crops, fusion=fusion)
     figures = score_views(predictions)
     info = load_model(model)
     out.mkdir(parents=True, exist_ok=True)
@@ -96,10 +107,12 @@ def evaluate(model: str, data: Path, out: Path, *, split: str, hook: Hook, crops
     return lines
 
 
-def predict_corpus(model: str, data: Path, split: str, hook: Hook, *, crops: bool = False) -> Predictions:
+def predict_corpus(
+    model: str, data: Path, split: str, hook: Hook, *, crops: bool = False, fusion: Fusion = "proportion"
+) -> Predictions:
     """Labels and probabilities of one split; arguments and errors are those of `evaluate`."""
     refuse_split(split)
-    rater = Rater(load_model(model), crops=crops)
+    rater = Rater(load_model(model), crops=crops, fusion=fusion)
     if is_affwild2(data):
         return rate_affwild2(rater, data, split, hook)
     samples = read_samples(data, split)

@@ -8,114 +8,51 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS, position
+from mien.extractors import find_extractor
 from mien.models.checkpoint import load_network, save_network
 from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet
-from mien.models.speech import SpeechNet, pool_steps
-from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, read_manifest
+from mien.models.parts import FaceEncoder, FaceHead, SpeechEncoder, SpeechHead
+from mien.models.speech import SpeechNet
+from mien.predictor import (
+    FACE_FILES,
+    SPEECH_FILES,
+    FacePredictor,
+    ModelInfo,
+    VoicePredictor,
+    read_manifest,
+    write_manifest,
+)
 from mien.spec import KEY, ModelSpec
 from mien.speech import N_MELS
 from mien.whole import checksum
-from mien.windows import N_COLUMNS
+from mien.windows import N_COLUMNS, WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxtyping import Bool, Float, UInt8
-    from torch import Tensor
+    from torch import Tensor, nn
 
 PARITY = 1e-4
 """Largest difference allowed between a probability by torch and by ONNX."""
 
 FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "uar": "UAR"}
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
-
-
-class FaceEncoder(nn.Module):
-    """RGB bytes in, features out: brightness, then the face encoder."""
-
-    luma: Tensor
-
-    def __init__(self, network: FaceNet) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("luma", torch.tensor(LUMA) / 255)
-
-    def forward(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B D"]:
-        grey = (crops.float() * self.luma).sum(-1)
-        return self.network.encode(grey.unsqueeze(1))
-
-
-class SpeechEncoder(nn.Module):
-    """Log-mel windows in, steps of features out."""
-
-    def __init__(self, network: SpeechNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, log_mel: Float[Tensor, "B M F"], column_mask: Bool[Tensor, "B F"]
-    ) -> Float[Tensor, "B D T"]:
-        return self.network.encode(log_mel, column_mask)
-
-
-class Probabilities(nn.Module):
-    """Logits to probabilities: masked expressions get 0, the rest is tempered and renormalised."""
-
-    offset: Tensor
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        shut = torch.tensor([name in spec.masked for name in spec.expressions])
-        self.register_buffer("offset", torch.zeros(len(shut)).masked_fill(shut, -torch.inf))
-        self.temperature = spec.temperature
-
-    def forward(self, logits: Float[Tensor, "B E"]) -> Float[Tensor, "B E"]:
-        return torch.softmax(logits / self.temperature + self.offset, dim=-1)
-
-
-class FaceHead(nn.Module):
-    """Features in, probabilities out."""
-
-    def __init__(self, network: FaceNet, spec: ModelSpec) -> None:
-        super().__init__()
-        self.head, self.probabilities = network.head, Probabilities(spec)
-
-    def forward(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
-        probs: Tensor = self.probabilities(self.head(features))
-        return probs
-
-
-class SpeechHead(nn.Module):
-    """Steps of features in, probabilities out."""
-
-    def __init__(self, network: SpeechNet, spec: ModelSpec) -> None:
-        super().__init__()
-        self.head, self.probabilities = network.head, Probabilities(spec)
-
-    def forward(
-        self, steps: Float[Tensor, "B D T"], column_mask: Bool[Tensor, "B F"]
-    ) -> Float[Tensor, "B E"]:
-        probs: Tensor = self.probabilities(self.head(pool_steps(steps, column_mask)))
-        return probs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +72,7 @@ def export(
     weights: tuple[float, float] = (1.0, 1.0),
     masked: tuple[str, ...] = (),
     figures: dict[str, str] | None = None,
+    extractors: Sequence[Path] = (),
 ) -> Exported:
     """Writes a model folder from one checkpoint of each modality, or of faces alone.
 
@@ -144,32 +82,49 @@ def export(
         weights: m and n of the proportion rule: voice, face.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
+        extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
 
     Raises:
-        CheckpointError: A checkpoint is damaged, two are of one modality, or parity fails.
-        InputError: Something else than a model is at `folder`, or no expression would be left to the voice.
+        CheckpointError: A checkpoint is damaged, two are of one modality, parity fails, or an extractor is
+            not there or was a folder.
+        InputError: Something else than a model is at `folder`, no expression would be left to the voice, or
+            an extractor is of no checkpoint.
     """
     folder = folder.resolve()
     refuse_other_folder(folder)
     networks = [mask_voice(*load_single(path), masked) for path in checkpoints]
     if sorted(spec.modality for _, spec in networks) not in (["face"], ["face", "speech"]):
         raise CheckpointError("export needs one face checkpoint, and at most one speech checkpoint beside it")
+    given = {
+        spec.modality: find_extractor(told_extractor(spec), extractors)
+        for network, spec in networks
+        if network.config.given is not None
+    }
+    if unused := set(extractors) - set(given.values()):
+        raise InputError(f"{min(unused)} is the extractor of none of these checkpoints; leave it out")
+    networks = [
+        (network, as_extracted(spec) if spec.modality in given else spec) for network, spec in networks
+    ]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = Path(aside) / "made"
         made.mkdir()
+        for modality, path in given.items():
+            for kind in (".onnx", ".json"):
+                shutil.copyfile(path.with_suffix(kind), made / f"{modality}_encoder{kind}")
         for network, spec in networks:
             round_to_half(network)
             write_modality(network, spec, made)
-        manifest = {
-            "name": folder.name,
-            "voice_weight": weights[0],
-            "face_weight": weights[1],
-            "sha256": {path.name: checksum(path) for path in sorted(made.iterdir())},
-            "licences": {spec.modality: spec.licence for _, spec in networks},
-            "figures": figures or {},
-        }
-        (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        info = ModelInfo(
+            name=folder.name,
+            folder=made,
+            voice_weight=weights[0],
+            face_weight=weights[1],
+            sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
+            licences={spec.modality: spec.licence for _, spec in networks},
+            figures=dict(figures or {}),
+        )
+        write_manifest(info)
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         if folder.exists():
             folder.rename(Path(aside) / "replaced")
@@ -177,6 +132,35 @@ def export(
     return Exported(
         folder=folder, parity=parity, size_bytes=sum(path.stat().st_size for path in folder.iterdir())
     )
+
+
+def told_extractor(spec: ModelSpec) -> dict[str, Any]:
+    """What the extractor told of itself on whose features a network was trained.
+
+    Raises:
+        CheckpointError: It was a folder, or nothing is told.
+    """
+    told: dict[str, Any] | None = spec.training.get("data", {}).get("extractors", {}).get(spec.modality)
+    if told is None:
+        raise CheckpointError(
+            f"the {spec.modality} checkpoint does not say whose features it takes; train anew"
+        )
+    if told["from"] == "folder":
+        raise CheckpointError(
+            f"the {spec.modality} checkpoint takes features from a folder, which no other file has; score it "
+            "with  mien evaluate --data  on what was prepared"
+        )
+    return told
+
+
+def as_extracted(spec: ModelSpec) -> ModelSpec:
+    """The specification of a network that takes features: crops and licence are its extractor's."""
+    told = told_extractor(spec)
+    licence = f"{spec.licence}; its extractor: {told['licence']}"
+    if spec.modality != "face":
+        return replace(spec, licence=licence)
+    landmarks = tuple((x, y) for x, y in told["landmarks"])
+    return replace(spec, licence=licence, crop_px=told["size_px"], landmarks=landmarks)
 
 
 def load_single(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
@@ -256,19 +240,25 @@ def read_figures(files: Sequence[Path]) -> dict[str, str]:
 
 
 def write_modality(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) -> None:
-    """Encoder and head as ONNX, and both together as float16 safetensors."""
-    mask = torch.ones(2, N_COLUMNS, dtype=torch.bool)
+    """Encoder, if it is not an extractor, and head as ONNX, and both together as float16 safetensors."""
+    given = network.config.given is not None
     if isinstance(network, FaceNet):
         assert spec.crop_px is not None
         crops = torch.zeros(2, spec.crop_px, spec.crop_px, 3, dtype=torch.uint8)
-        write_onnx(FaceEncoder(network), {"crops": crops}, "features", spec, folder / FACE_FILES[0])
+        if not given:
+            write_onnx(FaceEncoder(network), {"crops": crops}, "features", spec, folder / FACE_FILES[0])
         features = torch.zeros(2, network.encoder.n_features)
         write_onnx(FaceHead(network, spec), {"features": features}, "probs", spec, folder / FACE_FILES[1])
     else:
+        mask = torch.ones(2, N_COLUMNS, dtype=torch.bool)
         heard = {"log_mel": torch.zeros(2, N_MELS, N_COLUMNS), "column_mask": mask}
-        write_onnx(SpeechEncoder(network), heard, "steps", spec, folder / SPEECH_FILES[0])
-        with torch.no_grad():
-            steps = network.encode(heard["log_mel"], mask)
+        if given:
+            n_steps = round(told_extractor(spec)["rate"] * WINDOW)
+            steps, mask = torch.zeros(2, network.encoder.n_features, n_steps), mask[:, :n_steps]
+        else:
+            write_onnx(SpeechEncoder(network), heard, "steps", spec, folder / SPEECH_FILES[0])
+            with torch.no_grad():
+                steps = network.encode(heard["log_mel"], mask)
         write_onnx(
             SpeechHead(network, spec),
             {"steps": steps, "column_mask": mask},
@@ -374,13 +364,21 @@ def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) ->
         assert spec.crop_px is not None
         crops = generator.integers(0, 256, (16, spec.crop_px, spec.crop_px, 3), np.uint8)
         by_onnx = FacePredictor(model)(crops)
-        by_torch = FaceHead(network, spec)(FaceEncoder(network)(torch.from_numpy(crops)))
+        if network.config.given is not None:
+            features = torch.from_numpy(FacePredictor(model).encode(crops))
+        else:
+            features = FaceEncoder(network)(torch.from_numpy(crops))
+        by_torch = FaceHead(network, spec)(features)
     else:
         log_mel = generator.normal(-6, 3, (8, N_MELS, N_COLUMNS)).astype(np.float32)
         mask = np.arange(N_COLUMNS) < generator.integers(40, N_COLUMNS + 1, (8, 1))
         by_onnx = VoicePredictor(model)(log_mel, mask)
-        steps = network.encode(torch.from_numpy(log_mel), torch.from_numpy(mask))
-        by_torch = SpeechHead(network, spec)(steps, torch.from_numpy(mask))
+        if network.config.given is not None:
+            steps, there = map(torch.from_numpy, VoicePredictor(model).encode(log_mel, mask))
+        else:
+            there = torch.from_numpy(mask)
+            steps = network.encode(torch.from_numpy(log_mel), there)
+        by_torch = SpeechHead(network, spec)(steps, there)
     difference = float(np.abs(by_onnx - by_torch.numpy()).max())
     if not difference <= PARITY:
         raise CheckpointError(

@@ -27,7 +27,6 @@ from mien.datasets.affwild2 import (
     read_crop,
 )
 from mien.errors import DatasetError, MediaError
-from mien.fusion import proportion
 from mien.media import probe, read_sound
 from mien.postprocess import DELTA, box_mean, fill_frames
 from mien.samples import View
@@ -135,8 +134,7 @@ def _rate_person(
     except MediaError:
         skipped["media that cannot be decoded"] += 1
     heard, seen = found_in(voice), found_in(face)
-    m, n = rater.settings.weights
-    fused = proportion(voice, face, voice_weight=m, face_weight=n, voice_present=heard, face_present=seen)
+    fused = rater.rule(voice, face, voice_present=heard, face_present=seen).astype(np.float32)
     said: dict[Source, Float32[np.ndarray, "frames 8"]] = {"fused": fused, "face": face, "voice": voice}
     at = [i for i, label in enumerate(labels) if label is not None]
     filled = {source: fill_frames(probs) for source, probs in said.items()}

@@ -7,23 +7,23 @@ checked before it is used, and the speech files are opened only when voice is as
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from mien.classwise import ClassWise, Fusion, read_class_wise
+from mien.classwise import ClassWise, Fusion, Rule, read_class_wise
 from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
+from mien.extractors import FaceExtractor, SpeechExtractor
 from mien.fusion import proportion
 from mien.spec import KEY, ModelSpec, fits, read_spec
+from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jaxtyping import Bool, Float32, UInt8
 
     from mien.engine import InferenceSession
@@ -37,6 +37,8 @@ MANIFEST = "manifest.json"
 
 FACE_FILES = ("face_encoder.onnx", "face_head.onnx")
 SPEECH_FILES = ("speech_encoder.onnx", "speech_head.onnx")
+EXTRACTORS = ("face_encoder.json", "speech_encoder.json")
+"""Beside an encoder that is an extractor of the user's own: what it takes and gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,8 @@ class ModelInfo:
     class_wise: ClassWise | None = None
     """The rule that `mien fit-fusion` fitted; None in a model that has none."""
 
-    def rule(self, fusion: Fusion = "proportion") -> Callable[..., np.ndarray]:
-        """The model's own way of fusing rows of voice and face, called as `mien.fusion.proportion` is.
+    def rule(self, fusion: Fusion = "proportion") -> Rule:
+        """The model's own way of fusing rows of voice and face.
 
         Raises:
             InputError: The model has no such rule.
@@ -78,8 +80,14 @@ class FacePredictor:
     """Probabilities of the eight expressions for face crops."""
 
     def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
-        self._encoder, self.spec = open_part(model, FACE_FILES[0], n_threads)
-        self._head, _ = open_part(model, FACE_FILES[1], n_threads)
+        self._extractor = None
+        if EXTRACTORS[0] in model.sha256:
+            read_part(model, EXTRACTORS[0])
+            read_part(model, FACE_FILES[0])
+            self._extractor = FaceExtractor(model.folder / FACE_FILES[0], n_threads=n_threads)
+        else:
+            self._encoder, _ = open_part(model, FACE_FILES[0], n_threads)
+        self._head, self.spec = open_part(model, FACE_FILES[1], n_threads)
 
     def __call__(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 8"]:
         """One row for each RGB crop, aligned by the model's own template."""
@@ -90,6 +98,8 @@ class FacePredictor:
 
     def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces features"]:
         """Feature vectors of RGB crops."""
+        if self._extractor is not None:
+            return np.stack([self._extractor(crop) for crop in crops])
         features: Float32[np.ndarray, "faces features"] = self._encoder.run(None, {"crops": crops})[0]
         return features
 
@@ -98,17 +108,34 @@ class VoicePredictor:
     """Probabilities of the eight expressions for windows of sound."""
 
     def __init__(self, model: ModelInfo, *, n_threads: int = 1) -> None:
-        self._encoder, self.spec = open_part(model, SPEECH_FILES[0], n_threads)
-        self._head, _ = open_part(model, SPEECH_FILES[1], n_threads)
+        self._extractor = None
+        if EXTRACTORS[1] in model.sha256:
+            read_part(model, EXTRACTORS[1])
+            read_part(model, SPEECH_FILES[0])
+            self._extractor = SpeechExtractor(model.folder / SPEECH_FILES[0], n_threads=n_threads)
+        else:
+            self._encoder, _ = open_part(model, SPEECH_FILES[0], n_threads)
+        self._head, self.spec = open_part(model, SPEECH_FILES[1], n_threads)
 
     def __call__(
         self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
     ) -> Float32[np.ndarray, "windows 8"]:
         """One row for each window; `mask` says which columns lie inside the file."""
-        steps = self._encoder.run(None, {"log_mel": log_mel, "column_mask": mask})[0]
-        told = {"steps": steps, "column_mask": mask}
+        steps, there = self.encode(log_mel, mask)
+        told = {"steps": steps, "column_mask": there}
         probs: Float32[np.ndarray, "windows 8"] = self._head.run(None, told)[0]
         return probs
+
+    def encode(
+        self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
+    ) -> tuple[Float32[np.ndarray, "windows features steps"], Bool[np.ndarray, "windows parts"]]:
+        """Steps of features, and which columns, or of an extractor which steps, lie inside the file."""
+        if self._extractor is None:
+            return self._encoder.run(None, {"log_mel": log_mel, "column_mask": mask})[0], mask
+        heard = np.where(mask[:, None], log_mel, np.float32(QUIETEST))
+        steps = np.stack([self._extractor(window).T for window in heard])
+        middles = (np.arange(steps.shape[2]) + 0.5) * mask.shape[1] / steps.shape[2]
+        return steps, mask[:, middles.astype(np.int64)]
 
 
 def list_models() -> list[ModelInfo]:
@@ -162,11 +189,32 @@ def read_manifest(folder: Path) -> ModelInfo:
     return ModelInfo(folder=folder, **told)
 
 
+def write_manifest(model: ModelInfo) -> None:
+    """Writes what `read_manifest` reads into the model's folder."""
+    told = {field.name: getattr(model, field.name) for field in fields(model)}
+    del told["folder"]
+    rule = told.pop("class_wise")
+    if rule is not None:
+        told["class_wise"] = rule.as_dict(EXPRESSIONS)
+    (model.folder / MANIFEST).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
 def open_part(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
     """A checked file of a model, ready to run, and what it says of itself.
 
     Raises:
         CheckpointError: The file is absent or is not the one that the manifest names.
+    """
+    session = open_session(read_part(model, file_name), n_threads=n_threads)
+    metadata = session.get_modelmeta().custom_metadata_map
+    return session, read_spec(metadata.get(KEY), file_name)
+
+
+def read_part(model: ModelInfo, file_name: str) -> bytes:
+    """The content of a file of a model, once it is seen to be the one that the manifest names.
+
+    Raises:
+        CheckpointError: It is absent or another.
     """
     path = model.folder / file_name
     if file_name not in model.sha256:
@@ -185,6 +233,4 @@ def open_part(model: ModelInfo, file_name: str, n_threads: int) -> tuple[Inferen
         wanted="its manifest says",
         mend="; export it again, or reinstall mien",
     )
-    session = open_session(content, n_threads=n_threads)
-    metadata = session.get_modelmeta().custom_metadata_map
-    return session, read_spec(metadata.get(KEY), file_name)
+    return content

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from mien.datasets.corpus import SPLITS, LabelledVideo, count_labels
 from mien.datasets.entries import CORPORA, Entry, PrepareSettings
 from mien.datasets.prepared import PREPARED, SHARD, SHARDS, UNFINISHED_SHARDS, read_told, write_shard
-from mien.datasets.recorder import record
-from mien.errors import DatasetError, InputError
+from mien.datasets.recorder import Extractors, record
+from mien.errors import CheckpointError, DatasetError, InputError
 from mien.spans import COLUMNS_PER_SECOND
 from mien.whole import written_whole
 
@@ -63,18 +63,24 @@ def prepare(
         hook: Called with what is done, how far, and how much there is.
 
     Raises:
-        DatasetError: The corpus is not of its form, nothing of it can be used, or `out` has something else.
+        DatasetError: The corpus is not of its form, nothing of it can be used, `out` has something else, or a
+            folder of features does not fit the corpus.
+        CheckpointError: An extractor is not what its JSON says.
         InputError: A setting is one that this corpus does not heed.
         OSError: The shards cannot be written, as on a full disk; finished ones are kept.
     """
     if n_workers < 1:
         raise InputError(f"workers are {n_workers}; expected 1 or more")
     entries, skipped = _list(corpus, data, settings)
+    extractors = Extractors(settings).told
     made_with = {"format": FORMAT, "corpus": corpus, "data": str(data.resolve()), **asdict(settings)}
+    for modality in ("face", "speech"):
+        made_with[f"{modality}_extractor"] = _digest(extractors.get(modality))
     out.mkdir(parents=True, exist_ok=True)
     _refuse_other(out, made_with)
+    common = {"made_with": made_with, **({"extractors": extractors} if extractors else {})}
     tasks = [
-        (out / SHARD.format(number), shard, {"made_with": made_with, "made_from": _fingerprint(shard)})
+        (out / SHARD.format(number), shard, {**common, "made_from": _fingerprint(shard)})
         for number, shard in enumerate(_deal_out(entries))
     ]
     to_do = [task for task in tasks if not _is_made(task[0], task[2])]
@@ -140,6 +146,11 @@ def _fingerprint(entries: Iterable[Entry]) -> str:
                 stat = file.stat()
                 digest.update(f" {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def _digest(told: dict[str, Any] | None) -> str | None:
+    """A digest of what an extractor told of itself."""
+    return None if told is None else sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_other(out: Path, made_with: Mapping[str, Any]) -> None:
@@ -214,8 +225,13 @@ def make_shard(
 
     Raises:
         OSError: It cannot be written.
+        DatasetError: A folder's features do not fit a recording.
+        CheckpointError: An extractor is not what it was.
     """
     notes: dict[str, list[str]] = {}
+    extractors = Extractors(settings)
+    if extractors.told != told.get("extractors", {}):
+        raise CheckpointError("an extractor was changed while it was in use; run again")
     corpus = told["made_with"]["corpus"]
 
     def note(entry: Entry, reason: str) -> None:
@@ -224,7 +240,7 @@ def make_shard(
     made = (
         (recording, entry.files[0] if entry.is_alone else None)
         for entry in entries
-        if (recording := record(corpus, entry, settings, partial(note, entry))) is not None
+        if (recording := record(corpus, entry, settings, partial(note, entry), extractors)) is not None
     )
     write_shard(
         folder,

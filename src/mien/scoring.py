@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float32, UInt8
 
+    from mien.classwise import Fusion
     from mien.media import MediaInfo
     from mien.predictor import ModelInfo
     from mien.samples import Sample, Source, View
@@ -100,15 +101,14 @@ class Rater:
     Args:
         model: What `load_model` gives.
         crops: Pictures, or the boxes in them that their corpus names, are face crops already.
-        n_threads: Of the speech encoder.
+        fusion: Which of the model's rules fuses face and voice.
     """
 
-    def __init__(self, model: ModelInfo, *, crops: bool = False, n_threads: int = 2) -> None:
-        self.model = model
+    def __init__(self, model: ModelInfo, *, crops: bool = False, fusion: Fusion = "proportion") -> None:
+        self.model, self.rule = model, model.rule(fusion)
         self.hears = SPEECH_FILES[0] in model.sha256
-        self.settings = fill_weights(TimelineSettings(), model)
+        self.settings = fill_weights(TimelineSettings(fusion=fusion), model)
         self._crops = crops
-        self._n_threads = n_threads
 
     @cached_property
     def face(self) -> FacePredictor:
@@ -128,7 +128,7 @@ class Rater:
             CheckpointError: The model has none.
         """
         self.refuse(SPEECH_FILES[0], "speech", "sound")
-        return VoicePredictor(self.model, n_threads=self._n_threads)
+        return VoicePredictor(self.model, n_threads=2)
 
     def refuse(self, file_name: str, network: str, data: str) -> None:
         """Refuses a model without a network that the data need."""
@@ -149,6 +149,13 @@ class Rater:
     @cached_property
     def _detector(self) -> RetinaFace:
         return RetinaFace(detect_px=STILL_PX)
+
+    def one_reading(self, source: Source, probs: Float32[np.ndarray, "8"]) -> Answer:
+        """The answer where there is nothing to be post-processed."""
+        seen = np.array([source == "face"])
+        fused = self.rule(probs[None], probs[None], voice_present=~seen, face_present=seen)[0]
+        said: Probs = {"fused": fused.astype(np.float32), source: probs}
+        return Answer(said, said, asked=(source,))
 
     def rate_crop(
         self, image: UInt8[np.ndarray, "height width 3"], box: Box | None = None
@@ -176,20 +183,20 @@ class Rater:
         if box is not None and not _overlaps(box, image):
             return nobody("box outside the picture", "face")
         if self._crops:
-            return one_reading("face", self.rate_crop(image, box))
+            return self.one_reading("face", self.rate_crop(image, box))
         if box is not None:
             found = look_near(self._detector, image, np.array(box, np.float32))
             if found is None:
                 return nobody("no face", "face")
             # as in analysis, the points are those of a look near the detector's own box
             found = look_near(self._detector, image, found.box) or found
-            return one_reading("face", self.face(align(image, found.landmarks, self.template)[None])[0])
+            return self.one_reading("face", self.face(align(image, found.landmarks, self.template)[None])[0])
         tracker = Tracker(start_confidence=0.0)
         (looked,) = find_faces([frame], self.template, detector=self._detector, tracker=tracker)
         if not looked.faces:
             return nobody("no face", "face")
         largest = max(looked.faces, key=lambda face: area(face.box))
-        return one_reading("face", self.face(largest.crop[None])[0])
+        return self.one_reading("face", self.face(largest.crop[None])[0])
 
     def rate_sound(self, clip: Clip) -> Answer:
         """What a stretch of sound says: the mean over windows 1.6 s apart.
@@ -200,7 +207,7 @@ class Rater:
         columns = log_mel(read_waveform(clip.path, clip.start, clip.end))
         if not columns.shape[1]:
             return nobody("no sound", "voice")
-        return one_reading("voice", self.voice(*cut_clip(columns)).mean(0))
+        return self.one_reading("voice", self.voice(*cut_clip(columns)).mean(0))
 
     def rate_video(
         self, media: MediaInfo, clips: Sequence[Clip], tell: Callable[[float], None]
@@ -214,7 +221,7 @@ class Rater:
         stretches = [_Stretch(Span(clip.start, inf if clip.end is None else clip.end)) for clip in clips]
         readings = read_file(media, self.model, ReadingSettings(voice=self.hears))
         last, at = 0.0, _Cursor(stretches)
-        for row in rows(_tap(readings, stretches, self.settings), self.settings):
+        for row in rows(_tap(readings, stretches, self), self.settings, self.model.class_wise):
             last = row.time
             tell(min(last / media.duration, 1.0) if media.duration else 0.0)
             for stretch in at(last):
@@ -244,7 +251,7 @@ def rate_samples(rater: Rater, samples: Sequence[Sample], hook: Hook) -> list[An
                 answers[i] = rater.rate_still(sample.source.path, sample.source.box)
             else:
                 image = np.repeat(sample.source[:, :, None], 3, axis=2)
-                answers[i] = one_reading("face", rater.rate_crop(image))
+                answers[i] = rater.one_reading("face", rater.rate_crop(image))
         except MediaError as error:
             answers[i] = unreadable(error)
         hook("looking at faces", len(answers), len(samples))
@@ -258,12 +265,6 @@ def rate_samples(rater: Rater, samples: Sequence[Sample], hook: Hook) -> list[An
         answers |= zip(numbers, _rate_clips(rater, path, of_file, tell), strict=True)
         tell(1.0)
     return [answers[i] for i in range(len(samples))]
-
-
-def one_reading(source: Source, probs: Float32[np.ndarray, "8"]) -> Answer:
-    """The answer where there is nothing to be post-processed."""
-    said: Probs = {"fused": probs, source: probs}
-    return Answer(said, said, asked=(source,))
 
 
 def nobody(note: str, source: Source) -> Answer:
@@ -326,14 +327,12 @@ def _rate_clips(
     return answers
 
 
-def _tap(
-    readings: Iterator[Reading], stretches: Sequence[_Stretch], settings: TimelineSettings
-) -> Iterator[Reading]:
+def _tap(readings: Iterator[Reading], stretches: Sequence[_Stretch], rater: Rater) -> Iterator[Reading]:
     """The readings as they come; what each that was looked at says by itself goes to the stretches."""
     at = _Cursor(stretches)
     for reading in readings:
         if reading.faces is not None:
-            for row in rows([reading], settings):
+            for row in rows([reading], rater.settings, rater.model.class_wise):
                 for stretch in at(row.time):
                     stretch.add("raw", row)
         yield reading

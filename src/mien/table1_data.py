@@ -23,7 +23,7 @@ from mien.datasets.ravdess import read_ravdess
 from mien.datasets.recordings import RecordingBatches, labelled_frames
 from mien.errors import DatasetError
 from mien.models.network import ExpressionNetConfig
-from mien.sources import LICENCES, tell_recordings
+from mien.sources import LICENCES, read_batches, tell_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +67,10 @@ class Source(Protocol):
         """Batches of `train` and `choose` as a configuration asks for them."""
         ...
 
+    def faces(self, config: TrainConfig, hook: Hook) -> tuple[Batches, dict[str, Any]] | None:
+        """Batches of faces alone, and what a checkpoint tells of them; None if the data lack what it asks."""
+        ...
+
     def scored(self) -> dict[str, Scored]:
         """Items of `val`, by view: `clips`, `frames`, or both."""
         ...
@@ -83,7 +87,7 @@ class Clips:
 
 
 class Frames:
-    """Every labelled frame of recordings; of one rate, so that as many are as long everywhere."""
+    """Every labelled frame of recordings; all are taken for ones of the median rate, as δ counts frames."""
 
     def __init__(self, recordings: Sequence[Recording], n_faces: int) -> None:
         steps = {each.frame_step for each in recordings}
@@ -117,6 +121,7 @@ class Frames:
 class Pairs:
     """FER+ faces with RAVDESS' and EMO-DB's speech of the same label, as clips and as pseudo-videos."""
 
+    folder: Path
     stills: Stills
     utterances: list[Clip]
     told: dict[str, Any]
@@ -136,6 +141,12 @@ class Pairs:
             self.made[key] = PairBatches(self.stills, self.utterances, augmentation, input_px, hook)
         return self.made[key]
 
+    def faces(self, config: TrainConfig, hook: Hook) -> tuple[Batches, dict[str, Any]] | None:
+        """FER+, and beside it `faces_unlabelled` where that is there."""
+        if config.per_class or (config.semi.n_faces and not (self.folder / "faces_unlabelled").is_dir()):
+            return None
+        return read_batches(config, self.folder, hook)
+
     def scored(self) -> dict[str, Scored]:
         """Clips, and the frames of pseudo-videos."""
         clips = Clips(HeldPairs(self.stills, self.utterances, "val", N_FACES))
@@ -147,9 +158,12 @@ class Pairs:
 
 @dataclass
 class Recordings:
-    """A prepared corpus whose `val` has a label for each frame."""
+    """A prepared corpus whose frames are labelled one by one; others beside it lend faces alone."""
 
-    recordings: list[Recording]
+    folder: Path
+    videos: list[Recording]
+    has_unlabelled: bool
+    """Whether there are faces without labels, other than those that a pool leaves over."""
     told: dict[str, Any]
     made: dict[PairAugmentation, Batches] = field(default_factory=dict)
 
@@ -159,13 +173,20 @@ class Recordings:
         augmentation, input_px = _asked_for(config)
         if augmentation not in self.made:
             self.made[augmentation] = RecordingBatches(
-                self.recordings, augmentation, input_px, config.balance, hook
+                self.videos, augmentation, input_px, config.balance, hook
             )
         return self.made[augmentation]
 
+    def faces(self, config: TrainConfig, hook: Hook) -> tuple[Batches, dict[str, Any]] | None:
+        """Those of all corpora that lie side by side."""
+        if config.semi.n_faces and not (self.has_unlabelled or config.per_class):
+            return None  # known before all faces that have labels are gathered in memory
+        batches, told = read_batches(config, self.folder, hook)
+        return None if told.get("n_unlabelled") == 0 else (batches, told)
+
     def scored(self) -> dict[str, Scored]:
         """All labelled frames."""
-        return {"frames": Frames([each for each in self.recordings if each.split == "val"], N_FACES)}
+        return {"frames": Frames([each for each in self.videos if each.split == "val"], N_FACES)}
 
 
 def _asked_for(config: TrainConfig) -> tuple[PairAugmentation, int]:
@@ -186,14 +207,18 @@ def read_pairs(folder: Path) -> Pairs:
     utterances = read_ravdess(folder / "ravdess_speech") + read_emodb(folder / "emodb")
     refuse_shared_speakers(utterances)
     told = {"corpora": ["FER+", "RAVDESS", "EMO-DB"], "licence": LICENCES["both"]}
-    return Pairs(read_ferplus(folder / "ferplus"), utterances, told)
+    return Pairs(folder, read_ferplus(folder / "ferplus"), utterances, told)
 
 
 def read_recordings(folder: Path) -> Recordings:
-    """A prepared corpus.
+    """A prepared corpus whose frames are labelled one by one, alone or side by side with others.
 
     Raises:
         DatasetError: There is none, or one was not finished or is damaged.
     """
     recordings = read_prepared(folder)
-    return Recordings(recordings, tell_recordings(recordings))
+    videos = [each for each in recordings if each.frame_step is not None and each.stretches]
+    has_unlabelled = any(
+        each.split == "train" and not each.stretches and len(each.crops) > 0 for each in recordings
+    )
+    return Recordings(folder, videos, has_unlabelled, tell_recordings(videos))

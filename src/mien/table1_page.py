@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from mien.errors import InputError
 from mien.pictures import draw_learning_curves
 from mien.table1_rows import GROUPS, TABLE, Row
 from mien.whole import written_whole
@@ -28,24 +29,30 @@ and a gain of V+A over V here says nothing about people. No speaker and no image
 
 *Clips*: utterances, each with its faces, over its 3.2 s windows. *Frames* and *post-processed*: the same
 pairs of one speaker laid end to end to pseudo-videos, in which an expression lasts 3 to 8 s and 1.25 frames
-a second are labelled. Nobody moves from one expression to the next there, and a face stands still for a
-second: what smoothing gains is that neighbours carry one label by construction. Rows trained on videos see
-windows of such pseudo-videos of `train`.
+a second are labelled; δ = 5 smooths nothing at that rate, and 15 and 25 the same. Nobody moves from one
+expression to the next there, and a face stands still for a second: what smoothing gains is that neighbours
+carry one label by construction. Rows trained on videos see windows of such pseudo-videos of `train`.
 """,
     "Aff-Wild2": """\
-All labelled frames of Aff-Wild2's validation videos; the epoch and the ratios are picked on `choose`,
-videos held out of its training set. The paper picked checkpoint, ratio and δ on the validation set itself.
+*Frames*: all labelled frames of Aff-Wild2's validation videos (`val`), which are scored only; the epoch and
+the ratios are picked on `choose`, videos held out of its training set. The paper picked checkpoint, ratio and
+δ on the validation set itself. *Post-processed*: the same, smoothed over a video's labelled frames. Every row
+is trained on videos here, so that `videos` is `va-gcsa` over again. Face nets that are first trained alone
+also see what was prepared beside it; the pool (§6.3) has 8,000 faces of each expression, where there are so
+many.
 """,
 }
 
 READING = """\
 Macro-F1 in percent, pooled (Eq. 6-7), over the expressions that are labelled in `val`; all eight can be
-predicted. ± is the standard deviation over seeds. In brackets: 95 % by resampling speakers (or videos), the
-mean over seeds of each seed's bounds; with few speakers they are rough. Δ is the difference from the row
-named, seed by seed. The paper's cells are those of one run on Aff-Wild2 and stand beside, not against,
-these: another corpus, and a fixed small budget where the paper trained 300 epochs. Where a row differs from
-its neighbour by less than seeds differ, the table says nothing of it. *post-processed*: mean over 1.7 s to
-either side (δ = 50 frames at 30 a second), or over the row's δ.
+predicted. ± is the standard deviation over seeds, where there are several. In brackets: 95 % by resampling
+speakers (or videos), the mean over seeds of each seed's bounds; with few speakers they are rough. Δ is the
+difference from the row named, over the seeds that both have, each with its own. Δ and accuracy are of clips,
+of frames where there are no clips or the row was trained on videos, and of post-processed frames where the
+row is about δ. Where a row differs from its neighbour by less than seeds differ, or was run with one, the
+table says nothing of it. *post-processed*: mean over 1.7 s to either side (δ = 50 frames at 30 a second), or
+over the row's δ. The paper's cells are those of one run on Aff-Wild2 that was trained for 300 epochs; they
+stand beside, not against, these, which share a fixed budget.
 """
 
 COLUMNS = ("row", "paper", "clips", "frames", "post-processed", "Δ", "accuracy", "M", "GMAC", "seeds", "s")
@@ -66,11 +73,13 @@ def write_page(out: Path, data: str) -> list[str]:
         lines += [fill(f"{_scored(some)} {_budget(some)}", 110), ""]
     for group, table in tables.items():
         if table:
-            note = ", one seed" if group == GROUPS[-1] else ""
+            most = max(len(results.get(row.name, {})) for row in TABLE if row.group == group)
+            note = ", one seed" if most == 1 else ""
             lines += [f"## {group.capitalize()}{note}", "", *table, ""]
-    missing = [row.name for row in TABLE if row.name not in results]
+    missing = [row for row in TABLE if row.name not in results]
     if missing:
-        lines.append(f"Not run: {', '.join(missing)}.\n")
+        names = [f"{row.name} (it needs {row.needs})" if row.needs else row.name for row in missing]
+        lines += [fill(f"Not run: {', '.join(names)}.", 110, break_on_hyphens=False), ""]
     if draw_curves(results, out / "table1.png"):
         lines.append("![Learning curves of the paper's rows, mean over seeds](table1.png)\n")
     with written_whole(out / "table1.md") as aside:
@@ -91,23 +100,44 @@ def _scored(result: dict[str, Any]) -> str:
 def _budget(result: dict[str, Any]) -> str:
     """What every row's training run was allowed, and how it is told."""
     budget = result["made_of"]["budget"]
+    n_steps = budget["steps"] // budget["epochs"]
     return (
-        f"One budget for every row: {budget['steps']} steps of {budget['batch_size']}, AdamW, bfloat16, "
-        f"faces of 48 px, three a window, {budget['crop']:g} s of sound in training; `choose` is looked at "
-        f"after each {budget['steps'] // budget['epochs']} steps. M: million parameters; GMAC: billion "
-        "multiply-accumulates of a window; s: seconds of training, — where a run was taken up again or none "
-        "was needed."
+        f"One budget for every run: {n_steps * budget['epochs']} steps of {budget['batch_size']}, AdamW, "
+        f"bfloat16, faces of 48 px, three a window, {budget['crop']:g} s of sound in training; `choose` is "
+        f"looked at after each {n_steps} steps. A face net that is first trained alone is so for as many. "
+        "M: million parameters; GMAC: billion multiply-accumulates of a window; s: seconds of training, mean "
+        "over the seeds whose runs were not taken up again, — where there are none or no run was needed."
     )
 
 
 def read_results(out: Path) -> Results:
-    """The finished results of the rows that there are."""
+    """The finished results of the rows that there are.
+
+    Raises:
+        InputError: One is damaged.
+    """
     results: Results = {}
     for row in TABLE:
         for path in sorted((out / row.name).glob("seed-*/result.json")):
-            seed = int(path.parent.name.removeprefix("seed-"))
-            results.setdefault(row.name, {})[seed] = json.loads(path.read_text(encoding="utf-8"))
+            seed = path.parent.name.removeprefix("seed-")
+            if seed.isdecimal():
+                results.setdefault(row.name, {})[int(seed)] = read_result(path)
     return results
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """One result.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or not {"made_of", "views", "n_parameters", "n_macs"} <= result.keys():
+        raise InputError(f"{path} is damaged; delete it, and its row is made anew")
+    return result
 
 
 def table_of(group: str, results: Results) -> list[str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mien.datasets.pairs import PairAugmentation
+from mien.datasets.pool import PER_CLASS
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig
 from mien.models.face import FaceNetConfig
@@ -70,6 +71,10 @@ class Row:
     about; None: it is told raw, and smoothed over the protocol's 50."""
     on_videos: bool = False
     """Trained on windows of videos, where other rows are trained on clips."""
+    stage0: tuple[str, ...] | None = None
+    """Settings of a run of faces alone that the row's own run starts from; None: it starts from nothing."""
+    needs: str = ""
+    """What some data lack, in words; where they do, the row is left out."""
 
 
 def _both(setting: str) -> tuple[str, str]:
@@ -98,6 +103,10 @@ NO_LOCAL, NO_TEMPORAL, NO_SPECTRAL = (
     (f"network.speech.{branch}=false",) for branch in ("local", "temporal", "spectral")
 )
 RESNET = _both("backbone=resnet18")
+SEMI, POOL = ("semi.n_faces=32", "ema=0.999"), (f"per_class={PER_CLASS}",)
+BOTH = POOL + SEMI
+FACES = "faces without labels, as `faces_unlabelled` beside the pairs or as a prepared corpus"
+CORPORA = "prepared corpora to draw the pool from"
 R2PLUS1D = ("network.face.stem_strides=[2,2]", "network.face.backbone=r2plus1d18")
 T, C, R = GROUPS = ("table 1", "controls", "the rest")
 FULL, PLAIN, APART = ("va-gcsa-cf", "va-gcsa-cf"), ("a", "v"), ("a-gcsa", "v-gcsa")
@@ -151,6 +160,10 @@ TABLE = (
     Row(R, "resnet-v", "V: ResNet-18 (§4.1)", V + RESNET, "v"),
     Row(R, "r2plus1d-v", "V: R(2+1)D-18 (§4.1)", V + R2PLUS1D, "v"),
     Row(R, "resnet-a", "A: ResNet-18 (§4.1)", A + RESNET, "a"),
+    Row(R, "stage0", "V+A: base + GCSA, face net first trained alone", GCSA, "va-gcsa", stage0=()),
+    Row(R, "stage0-semi", "… and on faces without labels", GCSA, "stage0", stage0=SEMI, needs=FACES),
+    Row(R, "stage0-pool", "V+A: face net first on the pool", GCSA, "stage0", stage0=POOL, needs=CORPORA),
+    Row(R, "stage0-both", "… and on faces without labels", GCSA, "stage0-pool", stage0=BOTH, needs=CORPORA),
 )
 """All rows, in the order of the table."""
 
@@ -186,6 +199,16 @@ def config_of(row: Row, budget: Budget, seed: int) -> TrainConfig:
     return override(base(budget, seed), row.settings)
 
 
+def stage_of(row: Row, config: TrainConfig) -> TrainConfig:
+    """The configuration of the run of faces alone before a row's own: as that one, for its face net."""
+    assert isinstance(config.network, ExpressionNetConfig)
+    assert isinstance(config.augmentation, PairAugmentation)
+    face = replace(
+        config, modality="face", network=config.network.face, augmentation=config.augmentation.face
+    )
+    return override(face, row.stage0 or ())
+
+
 def in_order(names: Sequence[str] | None, seeds: Sequence[int]) -> list[tuple[Row, int]]:
     """Rows and seeds in the order in which they are run: a row after those that it takes opinions from.
 
@@ -197,7 +220,7 @@ def in_order(names: Sequence[str] | None, seeds: Sequence[int]) -> list[tuple[Ro
         InputError: No row has such a name; the nearest one is told.
     """
     wanted = set(ROWS if names is None else names)
-    for name in wanted - ROWS.keys():
+    for name in sorted(wanted - ROWS.keys()):
         near = difflib.get_close_matches(name, ROWS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"rows are {', '.join(ROWS)}"
         raise InputError(f"there is no row {name!r} in table 1; {hint}")

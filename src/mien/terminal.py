@@ -16,6 +16,10 @@ Model = Annotated[str, typer.Option(help="A shipped model's name, or a folder fr
 Setting = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one setting; repeatable.")
 ]
+Rule = Annotated[
+    str,
+    typer.Option("--fusion", help="proportion, or class_wise if `mien fit-fusion` gave the model that rule."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Processor threads.")]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.classwise import Fusion
+from mien.classwise import ClassWise, Fusion, Rule, read_fusion
 from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
 from mien.fusion import check_weights, proportion
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jaxtyping import Float32, Float64
-
-    from mien.classwise import ClassWise
 
 FLAGS = ("no_face", "no_speech", "silent", "interpolated", "voice_unassigned", "low_confidence")
 """What a row may have to say about itself, in the order of the table's columns."""
@@ -73,7 +72,7 @@ class TimelineSettings:
     max_gap: float = 0.5
     """Longest stretch without a look at a person's face that is interpolated, seconds."""
     fusion: Fusion = "proportion"
-    """By the ratio of the two weights (Eq. 4), or class-wise, by what the model was fitted with."""
+    """By the ratio of the weights (Eq. 4), which leaves one alone as it is; or by the model's fitted rule."""
     voice_weight: float | None = None
     """m of the proportion rule (Eq. 4), which multiplies the voice; None: the model's own, else 1."""
     face_weight: float | None = None
@@ -103,9 +102,7 @@ class TimelineSettings:
         if self.speaker is not None and self.speaker < 1:
             raise InputError(f"speaker is {self.speaker}; expected a track_id, which is 1 or more")
         check_weights(*self.weights)
-        if self.fusion not in get_args(Fusion):
-            raise InputError(f"fusion is {self.fusion!r}; expected {' or '.join(get_args(Fusion))}")
-        if self.fusion == "class_wise" and (self.voice_weight, self.face_weight) != (None, None):
+        if read_fusion(self.fusion) == "class_wise" and (self.voice_weight, self.face_weight) != (None, None):
             raise InputError(
                 "voice_weight and face_weight are the proportion rule's; class_wise takes neither"
             )
@@ -127,11 +124,7 @@ class Row:
     box: Float32[np.ndarray, "4"] | None
     confidence: float | None
     probs: Float32[np.ndarray, "8"] | None
-    """Fused, in the order of `EXPRESSIONS`; None where neither face nor voice speaks.
-
-    By proportion they are the face's or the voice's where the row comes from one of them; class-wise they are
-    what was fitted to one alone.
-    """
+    """Fused, in the order of `EXPRESSIONS`; None where neither face nor voice speaks."""
     face_probs: Float32[np.ndarray, "8"] | None
     voice_probs: Float32[np.ndarray, "8"] | None
     label: str | None
@@ -177,7 +170,8 @@ def rows(
     >>> row.label, row.source, sorted(row.flags)
     ('Anger', 'voice', ['no_face'])
     """
-    rule = None
+    m, n = settings.weights
+    rule: Rule = partial(proportion, voice_weight=m, face_weight=n)
     if settings.fusion == "class_wise":
         assert class_wise is not None, "the settings ask for a rule that is not given"
         rule = class_wise
@@ -186,7 +180,7 @@ def rows(
             for track_id in sorted(view.faces):
                 yield _face_row(view, track_id, settings, rule)
         else:
-            yield _row(view, None, _fuse(view.probs.get(None), None, settings, rule), {"no_face"}, settings)
+            yield _row(view, None, _fuse(view.probs.get(None), None, rule), {"no_face"}, settings)
 
 
 @dataclass(slots=True)
@@ -339,43 +333,34 @@ def _averaged(view: _View, runs: dict[int | None, _Run]) -> _View:
     return view
 
 
-def _face_row(view: _View, track_id: int, settings: TimelineSettings, rule: ClassWise | None) -> Row:
+def _face_row(view: _View, track_id: int, settings: TimelineSettings, rule: Rule) -> Row:
     voice, face = view.probs.get(None), view.probs.get(track_id)
     flags = {"interpolated"} if track_id in view.filled else set()
-    voice_weight, face_weight = settings.weights
     if voice is not None and settings.speaker is None and len(view.faces) > 1:
         flags.add("voice_unassigned")
         voice = None
-    elif settings.speaker not in (None, track_id) or voice_weight == 0:
+    elif settings.speaker not in (None, track_id) or settings.weights[0] == 0:
         voice = None
-    elif voice is not None and face_weight == 0:
+    elif voice is not None and settings.weights[1] == 0:
         face = None
-    return _row(view, track_id, _fuse(voice, face, settings, rule), flags, settings)
+    return _row(view, track_id, _fuse(voice, face, rule), flags, settings)
 
 
 def _fuse(
     voice: Float32[np.ndarray, "8"] | None,
     face: Float32[np.ndarray, "8"] | None,
-    settings: TimelineSettings,
-    rule: ClassWise | None,
+    rule: Rule,
 ) -> tuple[Float32[np.ndarray, "8"] | None, str]:
     """Fused probabilities, and what they come from."""
     if voice is None and face is None:
         return None, "none"
-    source = "face" if voice is None else "voice" if face is None else "both"
-    if rule is not None:
-        nothing = np.zeros(len(EXPRESSIONS), np.float32)
-        fused = rule(
-            (nothing if voice is None else voice)[np.newaxis],
-            (nothing if face is None else face)[np.newaxis],
-            voice_present=np.array([voice is not None]),
-            face_present=np.array([face is not None]),
-        )
-        return fused[0].astype(np.float32), source
-    if voice is None or face is None:
-        return (face if voice is None else voice), source
-    m, n = settings.weights
-    return proportion(voice, face, voice_weight=m, face_weight=n), source
+    nothing = np.zeros(len(EXPRESSIONS), np.float32)
+    (fused,) = rule(
+        *(np.stack([nothing if probs is None else probs]) for probs in (voice, face)),
+        voice_present=np.array([voice is not None]),
+        face_present=np.array([face is not None]),
+    )
+    return fused.astype(np.float32), "face" if voice is None else "voice" if face is None else "both"
 
 
 def _row(

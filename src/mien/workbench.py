@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.errors import InputError
-from mien.terminal import Model, Setting, Threads, progress, tell_error
+from mien.terminal import Model, Rule, Setting, Threads, progress, tell_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,12 +103,15 @@ def evaluate(
     ] = "mien-s",
     split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
     crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
+    fusion: Rule = "proportion",
 ) -> None:
     """Score a model on labelled stills, sound or video: figures, predictions, pictures."""
+    from mien.classwise import read_fusion
     from mien.evaluate import evaluate as run
 
+    rule = read_fusion(fusion)
     with model_folder(model) as folder, progress() as hook:
-        lines = run(folder, data, out, split=split, hook=hook, crops=crops)
+        lines = run(folder, data, out, split=split, hook=hook, crops=crops, fusion=rule)
     tell(lines)
 
 
@@ -173,12 +176,29 @@ def submit(
     model: Model = "mien-s",
     delta: Annotated[int, typer.Option(help="Frames to either side that the mean takes in.")] = 50,
     voice: Annotated[bool, typer.Option(help="Listen to the voice, or only look.")] = True,
+    fusion: Rule = "proportion",
 ) -> None:
     """Write a submission to the Aff-Wild2 expression challenge, checked line by line."""
     from mien.challenge import submit as run
+    from mien.classwise import read_fusion
+
+    rule = read_fusion(fusion)
+    with progress() as hook:
+        lines = run(model, data, example, out, hook=hook, delta=delta, voice=voice, fusion=rule)
+    tell(lines)
+
+
+@app.command(name="fit-fusion")
+def fit_fusion(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of `mien evaluate` on videos.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
+    model: Model = "mien-s",
+) -> None:
+    """Fit how face and voice are fused, to held-out predictions, and say what it gains."""
+    from mien.weighing import fit_fusion as run
 
     with progress() as hook:
-        lines = run(model, data, example, out, hook=hook, delta=delta, voice=voice)
+        lines = run(predictions, model, out, hook=hook)
     tell(lines)
 
 

@@ -45,16 +45,16 @@ class Sight:
     template: Template
     extractor: FaceExtractor | None = None
 
-    def cut(
-        self, image: UInt8[np.ndarray, "height width 3"], landmarks: Float[np.ndarray, "5 2"]
-    ) -> Seen:
+    def cut(self, image: UInt8[np.ndarray, "height width 3"], landmarks: Float[np.ndarray, "5 2"]) -> Seen:
         """The face whose points lie there."""
         features = None if self.extractor is None else self.extractor.look(image, landmarks)
         return Seen(to_grey(align(image, landmarks, self.template)), features)
 
     def whole(self, image: UInt8[np.ndarray, "height width 3"]) -> Seen:
         """A picture that is a face crop already."""
-        features = None if self.extractor is None else self.extractor.look_whole(image)
+        size = np.array(image.shape[1::-1], np.float64)
+        square = image, (size - size.max()) / 2, float(size.max())
+        features = None if self.extractor is None else self.extractor.look_square(*square)
         return Seen(resize(image, self.template.size_px), features)
 
 
@@ -90,9 +90,7 @@ def resize(image: UInt8[np.ndarray, "height width 3"], size_px: int) -> UInt8[np
     return to_grey(np.asarray(cv2.resize(image, (size_px, size_px), interpolation=way), np.uint8))
 
 
-def find_largest(
-    image: UInt8[np.ndarray, "height width 3"], sight: Sight, detector: Detector
-) -> Seen | None:
+def find_largest(image: UInt8[np.ndarray, "height width 3"], sight: Sight, detector: Detector) -> Seen | None:
     """The largest face of a photograph; None where none is found."""
     tracker = Tracker(start_confidence=0.0)
     [sampled] = find_faces([Frame(0, 0.0, image)], sight.template, detector=detector, tracker=tracker)
@@ -131,15 +129,10 @@ def cut_box(
     side = max(x2 - x1, y2 - y1)
     corner = np.array([x1 + x2 - side, y1 + y2 - side]) / 2
     crop = to_grey(align(image, corner + side * np.array(sight.template.landmarks), sight.template))
-    if sight.extractor is None:
-        return Seen(crop, None)
-    template = sight.extractor.template
-    return Seen(crop, sight.extractor.look(image, corner + side * np.array(template.landmarks)))
+    return Seen(crop, None if sight.extractor is None else sight.extractor.look_square(image, corner, side))
 
 
-def follow(
-    frames: Iterable[Frame], sight: Sight, detector: Detector, stretches: Sequence[Span]
-) -> Followed:
+def follow(frames: Iterable[Frame], sight: Sight, detector: Detector, stretches: Sequence[Span]) -> Followed:
     """The face, 12.5 times a second, of the person who is seen largest and longest.
 
     That is the one whose boxes have the largest sum of areas: in each stretch by itself, since a cut may have
@@ -150,8 +143,10 @@ def follow(
     passing: list[Frame] = []
     for sampled in find_faces(_hold_last(frames, passing), sight.template, detector=detector):
         before, time = time, sampled.time
-        for face in sampled.faces or ():
-            seen.append((time, face.track_id, _area(face.box), sight.cut(passing[-1].image, face.landmarks)))
+        seen += [
+            (time, face.track_id, _area(face.box), sight.cut(passing[-1].image, face.landmarks))
+            for face in sampled.faces or ()
+        ]
     of_all = _largest((person, area) for _, person, area, _ in seen)
     wanted = {
         span: _largest((person, area) for seen_at, person, area, _ in seen if seen_at in span)

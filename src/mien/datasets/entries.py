@@ -41,6 +41,10 @@ class PrepareSettings:
     """Of MS1MV2's pictures that are taken."""
     crops: bool = False
     """Pictures that come without a face box are face crops already: no face is looked for."""
+    face_extractor: Path | None = None
+    """ONNX file, or folder of features, whose features of every crop are kept beside it."""
+    speech_extractor: Path | None = None
+    """The same of sound."""
 
     def __post_init__(self) -> None:
         if not 16 <= self.size_px <= 512:
@@ -220,18 +224,21 @@ def _corpus(entries: Callable[[Path, PrepareSettings], Entries], *heeds: str) ->
     return Corpus(entries, frozenset(heeds))
 
 
+_FACES = ("size_px", "face_extractor")
+_BOTH = (*_FACES, "speech_extractor")
+
 CORPORA = {
-    "affwild2": _corpus(_affwild2, "size_px", "seed"),
-    "affectnet": _corpus(partial(_pictures, "affectnet", read_affectnet), "size_px", "seed", "crops"),
-    "expw": _corpus(partial(_pictures, "expw", read_expw), "size_px", "seed"),
-    "ms1mv2": _corpus(_ms1mv2, "size_px", "seed", "share"),
-    "ferplus": _corpus(_ferplus, "size_px", "seed"),
-    "ravdess": _corpus(partial(_clips, read_ravdess)),
-    "ravdess_video": _corpus(partial(_clips, partial(read_ravdess, medium="video")), "size_px"),
-    "emodb": _corpus(partial(_clips, read_emodb)),
-    "cremad": _corpus(partial(_clips, partial(read_cremad, medium="sound"))),
-    "cremad_video": _corpus(partial(_clips, partial(read_cremad, medium="video")), "size_px"),
-    "unlabelled": _corpus(_unlabelled, "size_px", "crops"),
-    "clips": _corpus(_own, "size_px", "seed", "crops"),
+    "affwild2": _corpus(_affwild2, *_BOTH, "seed"),
+    "affectnet": _corpus(partial(_pictures, "affectnet", read_affectnet), *_FACES, "seed", "crops"),
+    "expw": _corpus(partial(_pictures, "expw", read_expw), *_FACES, "seed"),
+    "ms1mv2": _corpus(_ms1mv2, *_FACES, "seed", "share"),
+    "ferplus": _corpus(_ferplus, *_FACES, "seed"),
+    "ravdess": _corpus(partial(_clips, read_ravdess), "speech_extractor"),
+    "ravdess_video": _corpus(partial(_clips, partial(read_ravdess, medium="video")), *_BOTH),
+    "emodb": _corpus(partial(_clips, read_emodb), "speech_extractor"),
+    "cremad": _corpus(partial(_clips, partial(read_cremad, medium="sound")), "speech_extractor"),
+    "cremad_video": _corpus(partial(_clips, partial(read_cremad, medium="video")), *_BOTH),
+    "unlabelled": _corpus(_unlabelled, *_FACES, "crops"),
+    "clips": _corpus(_own, *_BOTH, "seed", "crops"),
 }
 """By the name that `mien prepare` is given."""

@@ -7,6 +7,7 @@ reach beyond the stretch, as they do in analysis.
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ class Window(NamedTuple):
     crop_rows: Int64[np.ndarray, "K"]
     """Of the recording's crops; -1 where none is near enough."""
     mel: Float32[np.ndarray, "M F"]
+    """Log-mel, or, if these were asked for, the steps of features of the same time."""
     column_mask: Bool[np.ndarray, "F"]
     """False outside the file."""
     seen_at: Float32[np.ndarray, "K"]
@@ -133,14 +135,29 @@ def window_start(time: float, n_columns: int) -> int:
     return first_column(time) + (N_COLUMNS - n_columns) // 2
 
 
-def look(recording: Recording, time: float, n_faces: int, n_columns: int) -> Window:
-    """What belongs to a time of a recording: faces 0.4 s apart and mel columns, as many as asked for."""
+def look(recording: Recording, time: float, n_faces: int, n_columns: int, *, steps: bool = False) -> Window:
+    """What belongs to a time of a recording: faces 0.4 s apart and mel columns, as many as asked for.
+
+    Args:
+        recording: Has features of speech where steps are asked for.
+        time: The middle of the window.
+        n_faces: How many faces.
+        n_columns: How long the window is.
+        steps: The sound is its steps of features in place of its mel columns.
+    """
     looked_for = np.array(face_times(time, n_faces))
     rows = nearest_crops(recording.crop_times, looked_for)
     there = rows >= 0
     looked_for[there] = recording.crop_times[rows[there]]
     start = window_start(time, n_columns)
-    mel, column_mask = cut_window(recording.columns.T, start, n_columns)
+    if steps:
+        assert recording.speech_features is not None
+        per_column = recording.extractors["speech"]["rate"] / COLUMNS_PER_SECOND
+        first = floor(start * per_column + 0.5)
+        mel, column_mask = cut_window(recording.speech_features.T, first, round(n_columns * per_column))
+        mel[:, ~column_mask] = 0.0
+    else:
+        mel, column_mask = cut_window(recording.columns.T, start, n_columns)
     seen_at = looked_for * COLUMNS_PER_SECOND - start
     return Window(rows, mel, column_mask, seen_at.astype(np.float32))
 
@@ -166,6 +183,15 @@ def take_crops(
     if (rows >= 0).any():
         faces[rows >= 0] = crops[rows[rows >= 0]]
     return faces
+
+
+def take_features(
+    features: Float32[np.ndarray, "crops D"], rows: Int64[np.ndarray, "K"]
+) -> Float32[np.ndarray, "K 1 D"]:
+    """The features of the crops of some rows, as pictures of one row; 0 where a row is -1."""
+    taken = np.zeros((len(rows), 1, features.shape[1]), np.float32)
+    taken[rows >= 0, 0] = features[rows[rows >= 0]]
+    return taken
 
 
 def equally_spaced(n_there: int, n_wanted: int) -> Int64[np.ndarray, "rows"]:

@@ -5,6 +5,8 @@
     <folder>/shard-00000/crops.npy                  [crops, size, size] uint8, grey
     <folder>/shard-00000/crop_times.npy             [crops] float64, seconds on each file's own clock
     <folder>/shard-00000/columns.npy                [columns, 64] float32, log-mel, 100 columns a second
+    <folder>/shard-00000/face_features.npy          [crops, D] float32, if there was an extractor of one's own
+    <folder>/shard-00000/speech_features.npy        [steps, D] float32, the same of sound
 
 Arrays are mapped, not read, so that a corpus may be larger than memory. A shard appears whole or not at all.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from mien.spans import Span
 from mien.speech import N_MELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 PREPARED, RECORDINGS = "prepared.json", "recordings.json"
 CROPS, CROP_TIMES, COLUMNS = "crops.npy", "crop_times.npy", "columns.npy"
+FACE_FEATURES, SPEECH_FEATURES = "face_features.npy", "speech_features.npy"
 SHARD = "shard-{:05d}"
 SHARDS = "shard-[0-9]*"
 UNFINISHED_SHARDS = ".shard-*.part"
@@ -68,6 +71,12 @@ class Recording:
     """Rising."""
     columns: Float32[np.ndarray, "columns 64"]
     """Log-mel; column j is centred on (j + 0.5) / 100 s; none without sound."""
+    face_features: Float32[np.ndarray, "crops D"] | None = None
+    """Of each crop, by the extractor of faces; None where there was no such extractor."""
+    speech_features: Float32[np.ndarray, "steps D"] | None = None
+    """By the extractor of speech; step k is of the sound from k / rate to (k + 1) / rate."""
+    extractors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each extractor told of itself, by modality: `face` and `speech`."""
 
 
 def write_shard(
@@ -81,7 +90,8 @@ def write_shard(
         folder: Of the shard.
         made: Each recording with the file that it is of; None where others are in that file too.
         size_px: Side of all crops.
-        told: What else `recordings.json` says; looked at last, when all recordings were taken.
+        told: What else `recordings.json` says, `extractors` among it; looked at last but for those, when all
+            recordings were taken.
 
     Raises:
         OSError: It cannot be written; nothing of it is left.
@@ -90,7 +100,7 @@ def write_shard(
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        rows = _write_arrays(aside, made, size_px)
+        rows = _write_arrays(aside, made, size_px, told.get("extractors", {}))
         text = json.dumps({**told, "recordings": rows}, ensure_ascii=False, separators=(",", ":"))
         (aside / RECORDINGS).write_text(text, encoding="utf-8")
         if folder.exists():
@@ -128,6 +138,55 @@ def read_prepared(folder: Path) -> list[Recording]:
                     )
             recordings.append(recording)
     return recordings
+
+
+def with_features(recordings: Iterable[Recording], widths: Mapping[str, int]) -> list[Recording]:
+    """The recordings, all of which have features: those that are not seen, or not heard, an empty array.
+
+    Args:
+        recordings: Of any corpora.
+        widths: How wide features are expected to be, by modality: `face` and `speech`.
+
+    Raises:
+        DatasetError: A recording lacks features, or they are of another width or another extractor.
+    """
+    featured = list(recordings)
+    for modality, width in widths.items():
+        told = _one_extractor(featured, modality, width)
+        empty = {f"{modality}_features": np.zeros((0, width), np.float32)}
+        featured = [
+            each
+            if modality in each.extractors
+            else replace(each, **empty, extractors={**each.extractors, modality: told})
+            for each in featured
+        ]
+    return featured
+
+
+def _one_extractor(recordings: Iterable[Recording], modality: str, width: int) -> dict[str, Any]:
+    """What the extractor told of itself whose features all recordings have that are seen, or heard."""
+    first: Recording | None = None
+    for recording in recordings:
+        if not len(recording.crops if modality == "face" else recording.columns):
+            continue
+        told, where = recording.extractors.get(modality), f"{recording.corpus} {recording.name}"
+        if told is None:
+            mend = f"prepare it with --{modality}-extractor"
+            raise DatasetError(f"{where} has no features of {modality}; {mend}")
+        if told["n_features"] != width:
+            raise DatasetError(
+                f"{where} has {told['n_features']} features of {modality}, the network takes {width}; "
+                "set its n_features to theirs"
+            )
+        first = first or recording
+        if told != first.extractors[modality]:
+            other = f"{first.corpus} {first.name}"
+            raise DatasetError(
+                f"{where} and {other} have features of {modality} by two extractors; prepare all with one"
+            )
+    if first is None:
+        raise DatasetError(f"no recording has anything that features of {modality} could be of")
+    return first.extractors[modality]
 
 
 def is_prepared(folder: Path) -> bool:
@@ -192,10 +251,21 @@ def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
     if times.dtype != np.float64 or times.shape != crops.shape[:1]:
         raise ValueError(f"{CROP_TIMES} does not fit {CROPS}")
     nothing = columns[:0]
+    extractors = told.get("extractors", {})
+    features = {
+        modality: _mapped(shard / file, np.float32, (extractors[modality]["n_features"],))
+        for modality, file in (("face", FACE_FEATURES), ("speech", SPEECH_FEATURES))
+        if modality in extractors
+    }
+    if len(features.get("face", crops)) != len(crops):
+        raise ValueError(f"{FACE_FEATURES} does not fit {CROPS}")
     for row in told["recordings"]:
-        (first, last), (begin, end) = row["crops"], row["columns"]
+        (first, last), (begin, end), steps = row["crops"], row["columns"], row.get("steps", [0, 0])
+        n_steps = len(features["speech"]) if "speech" in features else 0
         if not (0 <= first <= last <= len(crops) and 0 <= begin <= end <= len(columns)):
             raise ValueError(f"{row['name']} goes beyond the arrays")
+        if not 0 <= steps[0] <= steps[1] <= n_steps:
+            raise ValueError(f"{row['name']} goes beyond {SPEECH_FEATURES}")
         if row["split"] not in SPLITS or any(label not in EXPRESSIONS for _, _, label in row["stretches"]):
             raise ValueError(f"{row['name']} has an unknown split or label")
         recording = Recording(
@@ -210,6 +280,9 @@ def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
             crops=crops[first:last],
             crop_times=times[first:last],
             columns=columns[begin:end] if begin < end else nothing,
+            face_features=features["face"][first:last] if "face" in features else None,
+            speech_features=features["speech"][slice(*steps)] if "speech" in features else None,
+            extractors=extractors,
         )
         yield recording, row["file"]
 
@@ -223,31 +296,51 @@ def _mapped(path: Path, kind: type, row: tuple[int, ...]) -> Shaped[np.ndarray, 
 
 
 def _write_arrays(
-    folder: Path, made: Iterable[tuple[Recording, Path | None]], size_px: int
+    folder: Path,
+    made: Iterable[tuple[Recording, Path | None]],
+    size_px: int,
+    extractors: dict[str, dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """The recordings as `recordings.json` has them; their arrays are written."""
-    rows, last = [], None
+    rows = []
+    last: list[np.ndarray | None] = [None, None]
     with ExitStack() as files:
         crops = files.enter_context(_GrowingFile(folder / CROPS, np.uint8, (size_px, size_px)))
         times = files.enter_context(_GrowingFile(folder / CROP_TIMES, np.float64, ()))
         columns = files.enter_context(_GrowingFile(folder / COLUMNS, np.float32, (N_MELS,)))
-        heard = [0, 0]
-        for recording, file in made:
-            if recording.columns is not last:
-                last, heard = recording.columns, columns.append(recording.columns)
-            times.append(recording.crop_times)
-            rows.append(
-                {
-                    "name": recording.name,
-                    "speaker": recording.speaker,
-                    "split": recording.split,
-                    "file": None if file is None else str(file),
-                    "stretches": [[s.span.start, s.span.end, s.label] for s in recording.stretches],
-                    "frame_step": recording.frame_step,
-                    "crops": crops.append(recording.crops),
-                    "columns": heard,
-                }
+        features = {
+            modality: files.enter_context(
+                _GrowingFile(folder / file, np.float32, (extractors[modality]["n_features"],))
             )
+            for modality, file in (("face", FACE_FEATURES), ("speech", SPEECH_FEATURES))
+            if modality in extractors
+        }
+        heard = steps = [0, 0]
+        for recording, file in made:
+            if recording.columns is not last[0]:
+                last[0], heard = recording.columns, columns.append(recording.columns)
+            times.append(recording.crop_times)
+            row = {
+                "name": recording.name,
+                "speaker": recording.speaker,
+                "split": recording.split,
+                "file": None if file is None else str(file),
+                "stretches": [[s.span.start, s.span.end, s.label] for s in recording.stretches],
+                "frame_step": recording.frame_step,
+                "crops": crops.append(recording.crops),
+                "columns": heard,
+            }
+            if "face" in features:
+                assert recording.face_features is not None
+                assert len(recording.face_features) == len(recording.crops)
+                features["face"].append(recording.face_features)
+            if "speech" in features:
+                assert recording.speech_features is not None
+                if recording.speech_features is not last[1]:
+                    last[1] = recording.speech_features
+                    steps = features["speech"].append(recording.speech_features)
+                row["steps"] = steps
+            rows.append(row)
     return rows
 
 

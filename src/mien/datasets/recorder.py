@@ -14,12 +14,13 @@ import numpy as np
 
 from mien.datasets.affwild2 import MOST_BEYOND, crop_times, frame_times, middle_times
 from mien.datasets.corpus import Clip, LabelledVideo, Picture
-from mien.datasets.crops import cut_box, decode, find_in_box, find_largest, follow, resize
+from mien.datasets.crops import Seen, Sight, cut_box, decode, find_in_box, find_largest, follow
 from mien.datasets.entries import Row, read_photographs, read_stills
 from mien.datasets.ms1mv2 import read_record
 from mien.datasets.prepared import LabelledSpan, Recording
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import DatasetError, InputError, MediaError
+from mien.extractors import FaceExtractor, FeatureFolder, SpeechExtractor, open_extractor
 from mien.faces import Template
 from mien.media import probe, read_frames, read_waveform
 from mien.spans import COLUMNS_PER_SECOND, Span
@@ -47,13 +48,85 @@ class Taken(NamedTuple):
     """What was taken from the files of an entry."""
 
     stretches: tuple[LabelledSpan, ...]
-    crops: UInt8[np.ndarray, "crops size size"] | None
+    seen: Sequence[Seen]
     crop_times: Float64[np.ndarray, "crops"]
-    columns: Float32[np.ndarray, "columns 64"] | None = None
+    columns: Float32[np.ndarray, "columns 64"]
     frame_step: float | None = None
+    end: float | None = 0.0
+    """Seconds of the picture; 0: a still, or none; None: nobody knows."""
 
 
-def record(corpus: str, entry: Entry, settings: PrepareSettings, note: Note) -> Recording | None:
+class Extractors:
+    """The extractors of one's own that the settings name, opened.
+
+    Raises:
+        CheckpointError: A network is not what its JSON says.
+        DatasetError: A folder has no features of this kind.
+    """
+
+    def __init__(self, settings: PrepareSettings) -> None:
+        named = {"face": settings.face_extractor, "speech": settings.speech_extractor}
+        self._open = {
+            modality: open_extractor(path, "face" if modality == "face" else "speech")
+            for modality, path in named.items()
+            if path is not None
+        }
+        self.told = {modality: each.told for modality, each in self._open.items()}
+        self._heard: tuple[object, Float32[np.ndarray, "steps D"]] | None = None
+
+    def sight(self, settings: PrepareSettings) -> Sight:
+        """How faces are kept."""
+        face = self._open.get("face")
+        return Sight(Template(settings.size_px), face if isinstance(face, FaceExtractor) else None)
+
+    def face_features(self, name: str, taken: Taken) -> Float32[np.ndarray, "crops D"] | None:
+        """Features of each crop of a recording; rows of NaN where its folder has none.
+
+        Raises:
+            DatasetError: The folder's do not fit the recording.
+        """
+        if "face" not in self._open:
+            return None
+        face, n_features = self._open["face"], self.told["face"]["n_features"]
+        if not taken.seen:
+            return np.zeros((0, n_features), np.float32)
+        if not isinstance(face, FeatureFolder):
+            return np.stack([each.features for each in taken.seen if each.features is not None])
+        rows = face.read(name, taken.end)
+        at = face.rows_at(taken.crop_times, len(rows))
+        if at.max() >= len(rows):
+            raise DatasetError(
+                f"{face.folder} has {len(rows)} rows of {name!r}, which end before its last face at "
+                f"{taken.crop_times[-1]:.2f} s; expected rows to its end"
+            )
+        return rows[at]
+
+    def speech_features(
+        self, name: str, columns: Float32[np.ndarray, "columns 64"]
+    ) -> Float32[np.ndarray, "steps D"] | None:
+        """Features of a recording's sound; those of one array are made once.
+
+        Raises:
+            DatasetError: The folder's do not fit the recording.
+        """
+        speech = self._open.get("speech")
+        if speech is None:
+            return None
+        if isinstance(speech, FeatureFolder) and len(columns):
+            rows = speech.read(name, len(columns) / COLUMNS_PER_SECOND)
+            if not np.isfinite(rows).all():
+                raise DatasetError(f"{speech.folder} has features of {name!r} that are no numbers; mend them")
+            return rows
+        if isinstance(speech, SpeechExtractor):
+            if self._heard is None or self._heard[0] is not columns:
+                self._heard = columns, speech.hear(columns)
+            return self._heard[1]
+        return np.zeros((0, self.told["speech"]["n_features"]), np.float32)
+
+
+def record(
+    corpus: str, entry: Entry, settings: PrepareSettings, note: Note, extractors: Extractors
+) -> Recording | None:
     """The recording of an entry; None where nothing of it can be used.
 
     Args:
@@ -61,27 +134,39 @@ def record(corpus: str, entry: Entry, settings: PrepareSettings, note: Note) -> 
         entry: What becomes the recording.
         settings: What is made of it.
         note: Called with what could not be used.
+        extractors: Those of the settings.
 
     Raises:
         CheckpointError: The detector's weights are not what they should be.
+        DatasetError: A folder's features do not fit the recording.
     """
+    sight = extractors.sight(settings)
     try:
         match entry.content:
             case Row():
-                taken = _take_row(corpus, entry.content, settings, note)
+                taken = _take_row(corpus, entry.content, settings, sight, note)
             case Picture():
                 image = decode(entry.content.path.read_bytes())
-                taken = _still(_crop(image, entry.content.box, settings, note), entry.content.label)
+                taken = _still(_crop(image, entry.content.box, settings, sight, note), entry.content.label)
             case LabelledVideo():
-                taken = _take_video(entry.content, settings, note)
+                taken = _take_video(entry.content, sight, note)
             case _:
-                taken = _take_clips(entry.content, settings, note)
+                taken = _take_clips(entry.content, settings, sight, note)
     except (InputError, DatasetError, OSError):
         note("file that cannot be read or decoded")
         return None
     if taken is None:
         return None
-    size_px = settings.size_px
+    crops = np.zeros((0, settings.size_px, settings.size_px), np.uint8)
+    if taken.seen:
+        crops = np.stack([each.crop for each in taken.seen])
+    features, times = extractors.face_features(entry.name, taken), taken.crop_times
+    if features is not None and not np.isfinite(features).all():
+        note("faces without features: left out")
+        there = np.isfinite(features).all(1)
+        crops, times, features = crops[there], times[there], features[there]
+        if not len(crops) and not len(taken.columns):
+            return None
     return Recording(
         name=entry.name,
         corpus=corpus,
@@ -89,86 +174,90 @@ def record(corpus: str, entry: Entry, settings: PrepareSettings, note: Note) -> 
         split=entry.split,
         stretches=taken.stretches,
         frame_step=taken.frame_step,
-        crops=np.zeros((0, size_px, size_px), np.uint8) if taken.crops is None else taken.crops,
-        crop_times=taken.crop_times,
-        columns=SILENCE if taken.columns is None else taken.columns,
+        crops=crops,
+        crop_times=times,
+        columns=taken.columns,
+        face_features=features,
+        speech_features=extractors.speech_features(entry.name, taken.columns),
+        extractors=extractors.told,
     )
 
 
 SILENCE: Float32[np.ndarray, "0 64"] = np.zeros((0, N_MELS), np.float32)
 
 
-def _take_row(corpus: str, row: Row, settings: PrepareSettings, note: Note) -> Taken | None:
+def _take_row(corpus: str, row: Row, settings: PrepareSettings, sight: Sight, note: Note) -> Taken | None:
     match corpus:
         case "ferplus":
             grey = read_stills(row.file.parent, settings.seed).images[row.number]
-            return _still(resize(np.repeat(grey[..., None], 3, axis=2), settings.size_px), row.label)
+            return _still(sight.whole(np.repeat(grey[..., None], 3, axis=2)), row.label)
         case "ms1mv2":
             with row.file.open("rb") as file:
                 image = decode(read_record(file, row.number)[1])
             if image is None:
                 note("picture that cannot be decoded")
-            return _still(None if image is None else resize(image, settings.size_px), row.label)
+            return _still(None if image is None else sight.whole(image), row.label)
         case _:
             image = decode(read_photographs(row.file)[row.number])
-            return _still(_crop(image, None, settings, note), row.label)
+            return _still(_crop(image, None, settings, sight, note), row.label)
 
 
 def _crop(
     image: UInt8[np.ndarray, "height width 3"] | None,
     box: tuple[float, float, float, float] | None,
     settings: PrepareSettings,
+    sight: Sight,
     note: Note,
-) -> UInt8[np.ndarray, "size size"] | None:
+) -> Seen | None:
     """The face of a picture; None where it cannot be decoded, or has none."""
-    template, crop = Template(settings.size_px), None
+    seen = None
     if image is None:
         note("picture that cannot be decoded")
     elif box is not None:
-        crop = find_in_box(image, box, template, _detector(STILL_PX))
-        if crop is None:
-            crop = cut_box(image, box, template)
-            note("face box outside its picture" if crop is None else "no face found in its box: cut as it is")
+        seen = find_in_box(image, box, sight, _detector(STILL_PX))
+        if seen is None:
+            seen = cut_box(image, box, sight)
+            note("face box outside its picture" if seen is None else "no face found in its box: cut as it is")
     elif settings.crops:
-        crop = resize(image, settings.size_px)
+        seen = sight.whole(image)
     else:
-        crop = find_largest(image, template, _detector(STILL_PX))
-        if crop is None:
+        seen = find_largest(image, sight, _detector(STILL_PX))
+        if seen is None:
             note("no face found")
-    return crop
+    return seen
 
 
-def _still(crop: UInt8[np.ndarray, "size size"] | None, label: str | None) -> Taken | None:
-    if crop is None:
+def _still(seen: Seen | None, label: str | None) -> Taken | None:
+    if seen is None:
         return None
     stretches = () if label is None else (LabelledSpan(span=STILL, label=label),)
-    return Taken(stretches, crop[None], np.zeros(1))
+    return Taken(stretches, [seen], np.zeros(1), SILENCE)
 
 
-def _take_clips(clips: Sequence[Clip], settings: PrepareSettings, note: Note) -> Taken | None:
+def _take_clips(clips: Sequence[Clip], settings: PrepareSettings, sight: Sight, note: Note) -> Taken | None:
     path = clips[0].path
     media = probe(path)
     if media.is_still:
         if len(clips) > 1:
             note("more than one row of one still")
         image = next(read_frames(path)).image
-        return _still(_crop(image, None, settings, note), clips[0].label)
-    columns = hear(path) if media.has_sound else None
-    crops, times, end = None, np.zeros(0), 0.0
+        return _still(_crop(image, None, settings, sight, note), clips[0].label)
+    columns = hear(path) if media.has_sound else SILENCE
+    faces: list[Seen] = []
+    times, end = np.zeros(0), 0.0
     if media.has_video:
         spans = [Span(clip.start, inf if clip.end is None else clip.end) for clip in clips]
-        seen = follow(read_frames(path), Template(settings.size_px), _detector(VIDEO_PX), spans)
-        crops, times, end = seen.crops, seen.times, seen.end
-    has_faces, has_sound = len(times) > 0, columns is not None and len(columns) > 0
-    if not has_faces and not has_sound:
+        followed = follow(read_frames(path), sight, _detector(VIDEO_PX), spans)
+        faces, times, end = followed.seen, followed.times, followed.end
+    if not faces and not len(columns):
         note("neither face nor sound" if media.has_video else "no sound")
         return None
-    if media.has_video and not has_faces:
+    if media.has_video and not faces:
         note("no face found in a video: sound alone is kept")
-    if media.has_video and not has_sound:
+    if media.has_video and not len(columns):
         note("no sound in a video: faces alone are kept")
-    end = max(end, 0.0 if columns is None else len(columns) / COLUMNS_PER_SECOND)
-    return Taken(_stretches(clips, end, note), crops, times, columns)
+    longer = max(end, len(columns) / COLUMNS_PER_SECOND)
+    return Taken(_stretches(clips, longer, note), faces, times, columns, end=end)
 
 
 def _stretches(clips: Sequence[Clip], end: float, note: Note) -> tuple[LabelledSpan, ...]:
@@ -187,52 +276,48 @@ def _stretches(clips: Sequence[Clip], end: float, note: Note) -> tuple[LabelledS
     return tuple(found)
 
 
-def _take_video(video: LabelledVideo, settings: PrepareSettings, note: Note) -> Taken | None:
+def _take_video(video: LabelledVideo, sight: Sight, note: Note) -> Taken | None:
     labels: dict[int, str | None] = {}
-    crops = []
+    seen = []
     for frame, label in zip(video.frames, video.labels, strict=True):
         image = decode((video.crops / f"{frame:05d}.jpg").read_bytes())
         if image is None:
             note("crop that cannot be decoded")
         else:
             labels[frame] = label
-            crops.append(resize(image, settings.size_px))
-    if not crops:
+            seen.append(sight.whole(image))
+    if not seen:
         note("video without any crop that can be decoded")
         return None
-    columns, middles = _clock(video, note)
+    columns, middles, end = _clock(video, note)
     step = float(np.median(np.diff(middles))) if len(middles) > 1 else 1 / FRAME_RATE
-    return Taken(
-        _runs(labels, middles, step),
-        np.stack(crops),
-        middles[np.array(list(labels)) - 1],
-        columns,
-        frame_step=step,
-    )
+    times = middles[np.array(list(labels)) - 1]
+    return Taken(_runs(labels, middles, step), seen, times, columns, frame_step=step, end=end)
 
 
 def _clock(
     video: LabelledVideo, note: Note
-) -> tuple[Float32[np.ndarray, "columns 64"] | None, Float64[np.ndarray, "frames"]]:
-    """A video's sound, and the middle of each frame up to its last crop."""
+) -> tuple[Float32[np.ndarray, "columns 64"], Float64[np.ndarray, "frames"], float | None]:
+    """A video's sound, the middle of each frame up to its last crop, and when the last frame ends."""
     last = video.frames[-1]
     numbers = np.arange(1, last + 1)
     if video.media is not None:
         try:
             media = probe(video.media)
-            columns = hear(video.media) if media.has_sound else None
+            columns = hear(video.media) if media.has_sound else SILENCE
             begins = frame_times(video.media)
             if last - len(begins) > max(1, MOST_BEYOND * len(begins)):
                 note("crops go on after their media's frames: spread evenly over it")
-            duration = media.duration or (0 if columns is None else len(columns) / COLUMNS_PER_SECOND)
-            if columns is None or not len(columns):
+            duration = media.duration or len(columns) / COLUMNS_PER_SECOND
+            if not len(columns):
                 note("no sound in a video: faces alone are kept")
-            return columns, middle_times(begins, numbers, duration)
+            end = float(begins[-1] + np.median(np.diff(begins))) if len(begins) > 1 else None
+            return columns, middle_times(begins, numbers, duration), end
         except MediaError:
             note("media that cannot be decoded: crops are timed at 30 a second, without sound")
     else:
         note("video without media: crops are timed at 30 a second, without sound")
-    return None, crop_times(numbers.tolist(), n_frames=last, fps=FRAME_RATE)
+    return SILENCE, crop_times(numbers.tolist(), n_frames=last, fps=FRAME_RATE), None
 
 
 def _runs(

@@ -3,13 +3,15 @@
 Every batch is a function of the configuration and the step alone: chance comes from torch's global generator.
 
 Prepared sound is a spectrogram already, so of `SpeechAugmentation` only `crop` and the masks are heeded:
-speed, level, band and noise are changes of a waveform, which is no longer there.
+speed, level, band and noise are changes of a waveform, which is no longer there. Features by an extractor of
+one's own are given as they are: of the augmentation of such a part only `crop` is heeded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,16 +28,19 @@ from mien.datasets.moments import (
     moments,
     scored_times,
     take_crops,
+    take_features,
     witnessed,
 )
 from mien.datasets.pool import PER_CLASS, cap_per_video
+from mien.datasets.prepared import with_features
 from mien.errors import DatasetError
 from mien.models.speech import COLUMNS_PER_STEP
 from mien.spans import COLUMNS_PER_SECOND
 from mien.windows import N_COLUMNS, N_FACES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from typing import Any
 
     from jaxtyping import Bool, Float, Float64, Int64, UInt8
     from torch import Tensor
@@ -74,9 +79,12 @@ class RecordingBatches:
         balance: Power of 1 / frequency by which rare expressions are drawn more often.
         hook: Called with what is done, how far, and how much there is.
         per_class: Keeps one long video from standing for all, see `count_items`.
+        features: How wide the features are that stand in for crops (`face`) or mel columns (`speech`), as
+            `feature_widths` says of a network.
 
     Raises:
-        DatasetError: A split has nothing to be drawn, faces or sound are nowhere, or crops differ in size.
+        DatasetError: A split has nothing to be drawn, faces or sound are nowhere, crops differ in size, or
+            features are wanted that recordings lack.
     """
 
     def __init__(
@@ -87,7 +95,13 @@ class RecordingBatches:
         balance: float,
         hook: Hook,
         per_class: int = PER_CLASS,
+        features: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        recordings = with_features(recordings, features)
+        self.extractors: dict[str, dict[str, Any]] = {
+            modality: recordings[0].extractors[modality] for modality in features
+        }
+        """What the extractors of these features told of themselves."""
         self.face = self.speech = None
         self.n_faces, self.drop_voice, self.drop_face = 1, 0.0, 0.0
         if isinstance(augmentation, FaceAugmentation):
@@ -122,15 +136,17 @@ class RecordingBatches:
         items = count_items(self.stretches, per_class)
         self.n_train = max(round(float(items.sum())), 1)
         self.weights = torch.from_numpy(balanced(items, self.labels, balance))
-        self.mel_range = None if self.speech is None else measure_columns(self.stretches, hook)
+        self.mel_range = None
+        if self.speech is not None:
+            self.mel_range = measure_columns(self.stretches, hook, steps="speech" in features)
 
     def draw(self, batch_size: int) -> Batch:
         """A batch of varied windows around moments that `draw_moments` draws."""
         rows, drawn = self.draw_moments(batch_size)
         faces, face_mask, mels, column_mask, places = self._look(drawn, self.n_columns)
-        if self.face is not None:
+        if self.face is not None and "face" not in self.extractors:
             faces = vary_together(faces, self.size_px, self.face)
-        if self.speech is not None and self.mel_range is not None:
+        if self.speech is not None and self.mel_range is not None and "speech" not in self.extractors:
             mels = mask_log_mel(mels, self.mel_range[0], self.speech)
         if self.drop_voice or self.drop_face:
             seen, heard, chance = face_mask.any(1), column_mask.any(1), torch.rand(batch_size)
@@ -162,13 +178,7 @@ class RecordingBatches:
                 yield Stretch(recording, stretch.label, times)
 
     def _look(self, drawn: Sequence[Moment], n_columns: int) -> tuple[Tensor, ...]:
-        """What `ExpressionNet` is given, faces in 0..1."""
-        windows = [look(recording, time, self.n_faces, n_columns) for recording, time in drawn]
-        faces = [
-            take_crops(moment.recording.crops, window.crop_rows, self.crop_px or 0)
-            for moment, window in zip(drawn, windows, strict=True)
-        ]
-        return torch.from_numpy(np.stack(faces)).float() / 255, *stack(windows)
+        return look_at(drawn, self.n_faces, n_columns, self.crop_px or 0, self.extractors)
 
     def _chosen(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What the network of this modality is given of it."""
@@ -183,6 +193,30 @@ class RecordingBatches:
                 raise DatasetError(
                     f"no labelled moment of split {split!r} has a {asked}; prepare some that do"
                 )
+
+
+def look_at(
+    drawn: Sequence[Moment], n_faces: int, n_columns: int, crop_px: int, featured: Collection[str]
+) -> tuple[Tensor, ...]:
+    """What `ExpressionNet` is given of some moments, faces in 0..1.
+
+    Args:
+        drawn: The moments.
+        n_faces: Faces in a window.
+        n_columns: Mel columns that a window is long.
+        crop_px: Side of the crops.
+        featured: `face` and `speech`, where features stand in for crops or mel columns.
+    """
+    windows = [look(each, time, n_faces, n_columns, steps="speech" in featured) for each, time in drawn]
+    faces = []
+    for (recording, _), window in zip(drawn, windows, strict=True):
+        if "face" not in featured:
+            faces.append(take_crops(recording.crops, window.crop_rows, crop_px))
+        else:
+            assert recording.face_features is not None
+            faces.append(take_features(recording.face_features, window.crop_rows))
+    seen = torch.from_numpy(np.stack(faces))
+    return seen if "face" in featured else seen.float() / 255, *stack(windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -307,8 +341,8 @@ def balanced(
     return np.asarray(items * np.array([totals[label] ** -balance for label in labels]))
 
 
-def measure_columns(stretches: Sequence[Stretch], hook: Hook) -> tuple[float, float]:
-    """Mean and deviation of the mel columns of all recordings that windows are drawn from.
+def measure_columns(stretches: Sequence[Stretch], hook: Hook, *, steps: bool = False) -> tuple[float, float]:
+    """Mean and deviation of the mel columns, or steps, of all recordings that windows are drawn from.
 
     Raises:
         DatasetError: There is no sound.
@@ -316,8 +350,10 @@ def measure_columns(stretches: Sequence[Stretch], hook: Hook) -> tuple[float, fl
     drawn = list({id(each.recording): each.recording for each in stretches}.values())
     n = total = squares = 0.0
     for done, recording in enumerate(drawn, 1):
-        for start in range(0, len(recording.columns), COLUMNS_AT_ONCE):
-            part = np.asarray(recording.columns[start : start + COLUMNS_AT_ONCE], np.float64)
+        heard = recording.speech_features if steps else recording.columns
+        assert heard is not None
+        for start in range(0, len(heard), COLUMNS_AT_ONCE):
+            part = np.asarray(heard[start : start + COLUMNS_AT_ONCE], np.float64)
             n, total, squares = n + part.size, total + part.sum(), squares + np.square(part).sum()
         hook("measuring sound", done, len(drawn))
     if not n:

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 class FaceNetConfig:
     """The face encoder and its head."""
 
-    backbone: Literal["rhcnn", "resnet18", "r3d18", "r2plus1d18"] = "rhcnn"
-    """RHCNN, or a reading of §4.1: a ResNet-18 on each crop, R3D-18 or R(2+1)D-18 on the sequence."""
+    backbone: Literal["rhcnn", "resnet18", "r3d18", "r2plus1d18", "features"] = "rhcnn"
+    """RHCNN; a reading of §4.1, a ResNet-18 on each crop, R3D-18 or R(2+1)D-18 on the sequence; or none, and
+    features by an extractor of one's own are given in place of crops: then only `dropout` is heeded below."""
+    n_features: int | None = None
+    """Width of these features."""
     input_px: int = 112
     """Side to which crops are brought before the first convolution."""
     stem_strides: tuple[int, int] = (2, 2)
@@ -46,6 +49,18 @@ class FaceNetConfig:
                 f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "
                 "leave them at (2, 2)"
             )
+        if self.n_features is not None and (self.backbone != "features" or self.n_features < 1):
+            raise InputError(
+                f"n_features is {self.n_features} with backbone {self.backbone!r}; it is 1 or more, and of "
+                "backbone 'features' alone, which is set before it"
+            )
+
+    @property
+    def given(self) -> int | None:
+        """Width of the features that are given in place of crops; None where crops are."""
+        if self.backbone == "features" and self.n_features is None:
+            raise InputError("the face's backbone is 'features'; set n_features beside it, as they are wide")
+        return self.n_features
 
     @property
     def reads_sequences(self) -> bool:
@@ -102,8 +117,18 @@ class RHCNN(nn.Module):
         return features
 
 
-def build_encoder(config: FaceNetConfig) -> RHCNN | ResNet18 | ClipResNet18:
+class GivenFeatures(nn.Flatten):
+    """Features that are given, in place of an encoder: pictures of one row in, their only row out."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+
+
+def build_encoder(config: FaceNetConfig) -> RHCNN | ResNet18 | ClipResNet18 | GivenFeatures:
     """The untrained encoder that a configuration names."""
+    if config.given is not None:
+        return GivenFeatures(config.given)
     if config.backbone == "rhcnn":
         return RHCNN(config)
     if config.backbone == "resnet18":
@@ -116,7 +141,8 @@ class FaceNet(nn.Module):
 
     Crops are brought to `input_px`, and each is standardised by its own mean and deviation, so that neither
     the light of the scene nor the source of the picture decides. An encoder of sequences takes a crop by
-    itself as a sequence of one; the others take nothing but crops by themselves, K = 1.
+    itself as a sequence of one; the others take nothing but crops by themselves, K = 1. Features that are
+    given in place of crops are pictures of one row, H = 1 and W = D, and pass as they are.
     """
 
     def __init__(self, config: FaceNetConfig, n_expressions: int) -> None:
@@ -134,6 +160,9 @@ class FaceNet(nn.Module):
     def encode(self, crops: Float[Tensor, "B K H W"]) -> Float[Tensor, "B D"]:
         """Features of grey crops, in any range of values."""
         assert self.config.reads_sequences or crops.shape[1] == 1, "three crops would pass for three colours"
+        if self.config.backbone == "features":
+            given: Tensor = self.encoder(crops)
+            return given
         size = (self.config.input_px, self.config.input_px)
         if crops.shape[-2:] != size:
             crops = nn.functional.interpolate(crops, size, mode="bilinear", align_corners=False)

@@ -62,6 +62,24 @@ class ExpressionNetConfig:
             )
 
 
+def feature_widths(config: FaceNetConfig | SpeechNetConfig | ExpressionNetConfig) -> dict[str, int]:
+    """How wide the features are that a network is given in place of crops (`face`) or log-mel (`speech`).
+
+    Raises:
+        InputError: A part takes features, and nobody says how wide they are.
+    """
+    parts: dict[str, FaceNetConfig | SpeechNetConfig] = {}
+    if isinstance(config, FaceNetConfig) or (
+        isinstance(config, ExpressionNetConfig) and config.modalities != "voice"
+    ):
+        parts["face"] = config if isinstance(config, FaceNetConfig) else config.face
+    if isinstance(config, SpeechNetConfig) or (
+        isinstance(config, ExpressionNetConfig) and config.modalities != "face"
+    ):
+        parts["speech"] = config if isinstance(config, SpeechNetConfig) else config.speech
+    return {modality: part.given for modality, part in parts.items() if part.given is not None}
+
+
 class ExpressionNet(nn.Module):
     """A face encoder on K faces, a speech encoder on the sound around them, two heads, proportion rule."""
 
@@ -85,9 +103,9 @@ class ExpressionNet(nn.Module):
         """Voice, face and fused log-probabilities; a modality is there where its mask says so anywhere.
 
         Args:
-            face_BKHW: Grey crops.
+            face_BKHW: Grey crops; or features that are given in their place, as pictures of one row.
             face_mask_BK: False where no face was found; what the crop holds there never counts.
-            log_mel_BMF: The window around the faces.
+            log_mel_BMF: The window around the faces; or steps of features that are given in its place.
             column_mask_BF: False outside the file.
             places_BK: When each face was seen, in steps of the speech encoder from the first; only alignment
                 needs it.

@@ -30,8 +30,11 @@ COLUMNS_PER_STEP = 8
 class SpeechNetConfig:
     """The speech encoder and its head."""
 
-    backbone: Literal["mcnn", "resnet18"] = "mcnn"
-    """MCNN, or a ResNet-18 of one channel, a reading of §4.1."""
+    backbone: Literal["mcnn", "resnet18", "features"] = "mcnn"
+    """MCNN; a ResNet-18 of one channel, a reading of §4.1; or none, and steps of features by an extractor of
+    one's own are given in place of log-mel: then only `dropout` is heeded below."""
+    n_features: int | None = None
+    """Width of these features."""
     local: bool = True
     temporal: bool = True
     spectral: bool = True
@@ -48,6 +51,18 @@ class SpeechNetConfig:
                 f"local, temporal and spectral are branches of mcnn, but backbone is {self.backbone!r}; "
                 "leave them true"
             )
+        if self.n_features is not None and (self.backbone != "features" or self.n_features < 1):
+            raise InputError(
+                f"n_features is {self.n_features} with backbone {self.backbone!r}; it is 1 or more, and of "
+                "backbone 'features' alone, which is set before it"
+            )
+
+    @property
+    def given(self) -> int | None:
+        """Width of the features that are given in place of log-mel; None where log-mel is."""
+        if self.backbone == "features" and self.n_features is None:
+            raise InputError("speech's backbone is 'features'; set n_features beside it, as they are wide")
+        return self.n_features
 
 
 def branch(first: tuple[int, int], second: tuple[int, int]) -> nn.Sequential:
@@ -93,8 +108,21 @@ class MCNN(nn.Module):
         return steps
 
 
-def build_encoder(config: SpeechNetConfig) -> MCNN | ResNet18:
+class GivenSteps(nn.Module):
+    """Steps of features that are given, in place of an encoder."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+
+    def forward(self, steps: Float[Tensor, "B 1 D T"]) -> Float[Tensor, "B D T"]:
+        return steps.squeeze(1)
+
+
+def build_encoder(config: SpeechNetConfig) -> MCNN | ResNet18 | GivenSteps:
     """The untrained encoder that a configuration names."""
+    if config.given is not None:
+        return GivenSteps(config.given)
     if config.backbone == "mcnn":
         return MCNN(config)
     return ResNet18(1, config.attention, pooled=(2,))  # [B, 512, 2, 10] -> [B, 512, 10]
@@ -115,7 +143,8 @@ def pool_steps(steps: Float[Tensor, "B D T"], column_mask: Bool[Tensor, "B F"]) 
 class SpeechNet(nn.Module):
     """Speech encoder and head: log-mel windows in, logits of the eight expressions out.
 
-    Windows are normalised by the training split's mean and deviation, which travel with the weights.
+    Windows are normalised by the training split's mean and deviation, which travel with the weights. Steps of
+    features that are given in place of log-mel have M = D rows and F = T columns, and are normalised alike.
     """
 
     mel_mean: Tensor
@@ -123,6 +152,7 @@ class SpeechNet(nn.Module):
 
     def __init__(self, config: SpeechNetConfig, n_expressions: int) -> None:
         super().__init__()
+        self.config = config
         self.register_buffer("mel_mean", torch.zeros(()))
         self.register_buffer("mel_std", torch.ones(()))
         self.encoder = build_encoder(config)
@@ -139,7 +169,8 @@ class SpeechNet(nn.Module):
     def encode(
         self, log_mel: Float[Tensor, "B M F"], column_mask: Bool[Tensor, "B F"]
     ) -> Float[Tensor, "B D T"]:
-        """Steps of features; columns outside the file count as the quietest sound there is."""
-        heard = torch.where(column_mask.unsqueeze(1), log_mel, QUIETEST)
+        """Steps of features; columns outside the file count as the quietest sound, or as the mean."""
+        outside = self.mel_mean if self.config.backbone == "features" else QUIETEST
+        heard = torch.where(column_mask.unsqueeze(1), log_mel, outside)
         steps: Tensor = self.encoder(((heard - self.mel_mean) / self.mel_std).unsqueeze(1))
         return steps
