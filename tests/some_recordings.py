@@ -1,6 +1,8 @@
 """Recordings in memory whose crops and columns tell where they are from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,21 @@ def make_recording(
         crop_times=np.array(crop_times, np.float64),
         columns=np.broadcast_to(np.arange(n_columns, dtype=np.float32)[:, None] / 100, (n_columns, 64)),
     )
+
+
+def with_features(recording: Recording, face: int = 0, speech: int = 0, rate: float = 10.0) -> Recording:
+    """The recording with so many features: of crop k, k + 1000; of step j, its middle in seconds."""
+    n_steps = round(len(recording.columns) / 100 * rate)
+    changes: dict[str, Any] = {"extractors": {}}
+    if face:
+        rows = np.arange(len(recording.crops), dtype=np.float32)[:, None] + 1000
+        changes["face_features"] = np.repeat(rows, face, axis=1)
+        changes["extractors"]["face"] = {"n_features": face, "sha256": "of faces"}
+    if speech:
+        middles = (np.arange(n_steps, dtype=np.float32)[:, None] + 0.5) / np.float32(rate)
+        changes["speech_features"] = np.repeat(middles, speech, axis=1)
+        changes["extractors"]["speech"] = {"n_features": speech, "sha256": "of speech", "rate": rate}
+    return replace(recording, **changes)
 
 
 def frames(start: float, end: float, step: float) -> list[float]:

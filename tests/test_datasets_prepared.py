@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,30 @@ def test_recordings_are_read_as_they_were_written(tmp_path: Path) -> None:
     ]
     read = read_prepared(write(tmp_path / "talks", *shards))
     assert [as_told(each) for each in read] == [as_told(each) for shard in shards for each in shard]
+
+
+def test_features_are_kept_beside_crops_and_columns(tmp_path: Path) -> None:
+    told = {"face": {"n_features": 4}, "speech": {"n_features": 3, "rate": 20.0}}
+    generator = np.random.default_rng(0)
+    seen, heard = (generator.normal(size=shape).astype(np.float32) for shape in ((3, 4), (2, 3)))
+    first = some_recording("a", face_features=seen, speech_features=heard)
+    second = replace(first, name="b", face_features=seen[::-1])
+    shard = tmp_path / "shard-00000"
+    given = {"corpus": "talks", "size_px": 16, "extractors": told}
+    write_shard(shard, ((each, None) for each in (first, second)), 16, given)
+    (tmp_path / "prepared.json").write_text('{"n_shards": 1}')
+    for read, written in zip(read_prepared(tmp_path), (first, second), strict=True):
+        np.testing.assert_array_equal(read.face_features, written.face_features)
+        np.testing.assert_array_equal(read.speech_features, heard)
+        assert read.extractors == told
+    assert len(np.load(shard / "speech_features.npy")) == 2, "written once"
+    for name, array in (("face", np.zeros((5, 4), np.float32)), ("speech", np.zeros((1, 3), np.float32))):
+        path = shard / f"{name}_features.npy"
+        content = path.read_bytes()
+        np.save(path, array)
+        with pytest.raises(DatasetError, match=r"shard-00000 is damaged"):
+            read_prepared(tmp_path)
+        path.write_bytes(content)
 
 
 def test_arrays_stay_on_disk(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mien.models.alignment import masked_mean
 from mien.models.network import ExpressionNet, ExpressionNetConfig
 from mien.windows import N_COLUMNS, cut_clip
 from some_networks import face_config, speech_config
-from some_recordings import frames, make_recording
+from some_recordings import frames, make_recording, with_features
 
 STILL = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
 CLEAR = SpeechAugmentation(crop=3.2, mask=0)
@@ -365,3 +365,71 @@ def test_what_is_not_there_is_refused(
         recordings = [*recordings, make_recording((0, 1, "Fear"), crop_times=[0.5], split="choose")]
     with pytest.raises(DatasetError, match=match):
         RecordingBatches(recordings, augmentation, 8, 0.0, lambda *_: None)
+
+
+def featured(
+    *recordings: Recording, face: int = 4, speech: int = 3, augmentation: PairAugmentation | None = None
+) -> RecordingBatches:
+    return RecordingBatches(
+        [*recordings, with_features(clip("Other", split="choose"), face, speech)],
+        augmentation or replace(PLAIN, face=FaceAugmentation(), speech=SpeechAugmentation(crop=2.4)),
+        8,
+        0.0,
+        lambda *_: None,
+        features={"face": face, "speech": speech},
+    )
+
+
+def test_features_stand_where_crops_and_columns_did_and_are_left_as_they_are() -> None:
+    recording = with_features(video((0, 9, "Fear")), 4, 3)
+    made = featured(recording)
+    plain = batches(recording, augmentation=replace(PLAIN, speech=SpeechAugmentation(crop=2.4, mask=0)))
+    torch.manual_seed(0)
+    _, drawn = made.draw_moments(30)
+    torch.manual_seed(0)
+    (faces, face_mask, steps, step_mask, _), _, _ = made.draw(30)
+    rows = faces[..., 0, 0]
+    assert faces.shape == (30, 3, 1, 4)
+    assert steps.shape == (30, 3, 24)
+    assert (faces[~face_mask] == 0).all()
+    asked = np.array([moment.time for moment in drawn])[:, None] + [-0.4, 0.0, 0.4]
+    seen_at = (rows.double().numpy() - 1000 + 0.5) * 0.04
+    assert (np.abs(seen_at - asked.clip(0.02, 8.98))[face_mask] < 0.0201).all()
+    torch.manual_seed(0)
+    assert torch.equal(plain.draw(30).inputs[1], face_mask)
+    for moment, window, mask in zip(drawn, steps, step_mask, strict=True):
+        wanted = moment.time + (np.arange(24) - 11.5) / 10
+        assert (np.abs(window[0].numpy() - wanted)[mask] < 0.0501).all()
+        assert mask.tolist() == [value > 0 for value in window[0].tolist()]
+    assert next(made.held_out()).inputs[2].shape[1:] == (3, 32)
+    assert made.extractors == recording.extractors
+    assert made.mel_range is not None
+    assert made.mel_range[0] == pytest.approx(4.5, abs=0.01)
+
+
+def test_one_modality_may_be_features_and_one_not() -> None:
+    recording = with_features(video((0, 9, "Fear")), 4, 3)
+    others = with_features(clip("Other", split="choose"), 4, 3)
+    for widths, shapes in (({"face": 4}, ((1, 4), (64, 320))), ({"speech": 3}, ((8, 8), (3, 32)))):
+        made = RecordingBatches([recording, others], PLAIN, 8, 0.0, lambda *_: None, features=widths)
+        faces, _, sound, *_ = made.draw(2).inputs
+        assert (tuple(faces.shape[2:]), tuple(sound.shape[1:])) == shapes
+
+
+def test_who_is_not_heard_needs_no_features_of_speech() -> None:
+    silent = make_recording((0, 2, "Fear"), crop_times=frames(0, 2, 0.2), name="silent")
+    unseen = make_recording((0, 2, "Fear"), seconds=2, name="unseen")
+    made = featured(with_features(silent, face=4), with_features(unseen, speech=3))
+    inputs = made.draw(20).inputs
+    assert (inputs[1].any(1) ^ inputs[3].any(1)).all()
+
+
+def test_recordings_without_the_features_that_are_asked_for_are_named() -> None:
+    for recording, told in (
+        (clip("Fear"), "corpus clip Fear has no features of face; prepare it with --face-extractor"),
+        (with_features(clip("Fear"), 5, 3), "corpus clip Fear has 5 features of face, the network takes 4"),
+        (with_features(clip("Fear"), 4), "corpus clip Fear has no features of speech"),
+        (with_features(clip("Fear"), 4, 3, rate=20.0), "have features of speech by two extractors"),
+    ):
+        with pytest.raises(DatasetError, match=told):
+            featured(recording)

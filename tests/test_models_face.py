@@ -169,3 +169,19 @@ def test_strides_of_the_stem_are_for_stems_of_two_layers() -> None:
     assert FaceNetConfig(backbone="resnet18", stem_strides=(2, 1)).stem_strides == (2, 1)
     with pytest.raises(InputError, match=r"stem_strides are \(2, 1\), but r3d18"):
         FaceNetConfig(backbone="r3d18", stem_strides=(2, 1))
+
+
+def test_features_that_are_given_have_a_head_and_no_encoder() -> None:
+    network = FaceNet(FaceNetConfig(backbone="features", n_features=5), 8).eval()
+    assert n_parameters(network) == 5 * 8 + 8
+    given = torch.randn(3, 1, 1, 5)
+    torch.testing.assert_close(network.encode(given), given[:, 0, 0])
+    torch.testing.assert_close(network(given), network.head[1](given[:, 0, 0]))
+
+
+def test_features_need_a_width_and_a_width_needs_features() -> None:
+    with pytest.raises(InputError, match="the face's backbone is 'features'; set n_features beside it"):
+        FaceNet(FaceNetConfig(backbone="features"), 8)
+    for config in ({"n_features": 5}, {"backbone": "features", "n_features": 0}):
+        with pytest.raises(InputError, match=r"n_features is \d with backbone"):
+            FaceNetConfig(**config)

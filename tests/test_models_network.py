@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import InputError
-from mien.models.network import ExpressionNet, ExpressionNetConfig, with_stand_ins
+from mien.models.face import FaceNetConfig
+from mien.models.network import ExpressionNet, ExpressionNetConfig, feature_widths, with_stand_ins
+from mien.models.speech import SpeechNetConfig
 from some_networks import face_config, speech_config, starved
 
 N_COLUMNS = 48
@@ -274,3 +276,37 @@ def test_gradients_reach_other_backbones(other: ExpressionNet) -> None:
     # a sequence at the end one step long meets only the middle of its kernels, which starves none
     assert starved(other) == []
     assert all(each.grad is not None and each.grad.isfinite().all() for each in other.parameters())
+
+
+GIVEN = {
+    "face": FaceNetConfig(backbone="features", n_features=5),
+    "speech": SpeechNetConfig(backbone="features", n_features=7),
+}
+
+
+def test_widths_of_given_features_are_those_of_the_parts_that_are_there() -> None:
+    assert feature_widths(ExpressionNetConfig(**GIVEN)) == {"face": 5, "speech": 7}
+    assert feature_widths(ExpressionNetConfig(face=GIVEN["face"])) == {"face": 5}
+    assert feature_widths(ExpressionNetConfig(**GIVEN, modalities="voice")) == {"speech": 7}
+    assert feature_widths(GIVEN["face"]) == {"face": 5}
+    assert feature_widths(GIVEN["speech"]) == {"speech": 7}
+    assert feature_widths(ExpressionNetConfig()) == {}
+
+
+def test_given_features_are_meant_over_what_is_there_and_fused() -> None:
+    network = ExpressionNet(ExpressionNetConfig(**GIVEN, voice_weight=1, face_weight=2), 8).eval()
+    faces, steps = torch.randn(2, 3, 1, 5), torch.randn(2, 7, 16)
+    face_mask = torch.tensor([[True, False, True], [False, False, False]])
+    step_mask = torch.arange(16).repeat(2, 1) < 9
+    said = network(faces, face_mask, steps, step_mask)
+    face = torch.softmax(network.face.head[1](faces[0, [0, 2], 0].mean(0)), -1)
+    voice = torch.softmax(network.speech.head[1](steps[..., :9].mean(-1)), -1)
+    torch.testing.assert_close(said.face[0].exp(), face)
+    torch.testing.assert_close(said.voice.exp(), voice)
+    torch.testing.assert_close(said.fused[0].exp(), (voice[0] + 2 * face) / 3)
+    torch.testing.assert_close(said.fused[1].exp(), voice[1])
+
+
+def test_features_are_not_aligned() -> None:
+    with pytest.raises(InputError, match="joins rhcnn and mcnn, but backbones are features and mcnn"):
+        ExpressionNetConfig(face=GIVEN["face"], alignment="align")

@@ -187,3 +187,23 @@ def test_gradients_reach_every_weight(attention: AttentionName) -> None:
     network = SpeechNet(speech_config(attention), 8).train()
     network(torch.randn(2, 64, 48), torch.ones(2, 48, dtype=torch.bool)).square().sum().backward()
     assert starved(network) == []
+
+
+def test_steps_that_are_given_have_a_head_and_no_encoder() -> None:
+    network = SpeechNet(SpeechNetConfig(backbone="features", n_features=5), 8).eval()
+    assert n_parameters(network) == 5 * 8 + 8
+    network.mel_mean.fill_(2.0)
+    network.mel_std.fill_(4.0)
+    steps, mask = torch.randn(2, 5, 30), torch.arange(30).repeat(2, 1) < 20
+    normal = (steps - 2) / 4
+    torch.testing.assert_close(network(steps, mask), network.head[1](normal[..., :20].mean(-1)))
+    other = torch.where(mask.unsqueeze(1), steps, 99.0)
+    torch.testing.assert_close(network(other, mask), network(steps, mask))
+    assert (network.encode(other, mask)[..., 20:] == 0).all()
+
+
+def test_given_steps_need_a_width_and_a_width_needs_them() -> None:
+    with pytest.raises(InputError, match="speech's backbone is 'features'; set n_features beside it"):
+        SpeechNet(SpeechNetConfig(backbone="features"), 8)
+    with pytest.raises(InputError, match="n_features is 5 with backbone 'mcnn'"):
+        SpeechNetConfig(n_features=5)

@@ -378,6 +378,7 @@ def write_wild(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_aff_wild2_is_prepared_and_scored_by_frames(tmp_path: Path) -> None:
     out = tmp_path / "out"
     settings: dict[str, Any] = {"affwild2": write_wild(tmp_path / "wild"), "out": out, "seeds": (0,)}

@@ -11,6 +11,7 @@ from command_line import Run, assert_refused
 from corpora import write_ferplus, write_ravdess
 from media_files import write_video
 from portraits import music, scenes
+from some_extractors import write_face_onnx
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,37 @@ def test_missing_extra_is_one_line_with_the_command(arguments: list[str], tmp_pa
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert "pip install 'mien[train]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_from_preparing_to_analysis(run: Run, tmp_path: Path) -> None:
+    """Its features are taken once, a head is trained on them, and both travel as one model."""
+    lines = ["path,label,split"]
+    splits = [(split, label) for split in ("train", "choose", "val") for label in ("Fear", "Anger")]
+    for k, (split, label) in enumerate(splits):
+        write_video(tmp_path / f"{k}.mp4", scenes((1.0, (40 * k,)), fps=25), waveform=music(1.0))
+        lines.append(f"{k}.mp4,{label},{split}")
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    mine = write_face_onnx(tmp_path / "extractor")
+    prepared, model = tmp_path / "prepared", tmp_path / "model"
+    done = run(
+        *("prepare", "clips", tmp_path / "own.csv", "--out", prepared),
+        *("--workers", 1, "--face-extractor", mine),
+    )
+    assert done[0] == 0, done
+    settings = ["network.backbone=features", "network.n_features=5", "epochs=1", "batch_size=2"]
+    settings += ["mixup=0", "balance=0", "network.mirrored=false"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    done = run("train", "face", "--data", prepared, "--out", tmp_path / "run", *options, "--threads", 1)
+    assert done[0] == 0, done
+    checkpoint = tmp_path / "run" / "face.safetensors"
+    code, out, _ = run("evaluate", "--model", checkpoint, "--data", prepared, "--out", tmp_path / "scores")
+    assert (code, "macro-F1" in out) == (0, True)
+    assert_refused(run("export", checkpoint, "--out", model), model, "--extractor")
+    assert run("export", checkpoint, "--extractor", mine, "--out", model)[0] == 0
+    code, _, err = run(
+        "analyze", tmp_path / "4.mp4", "--model", model, "--no-voice", "--out", tmp_path / "report"
+    )
+    assert (code, err) == (0, "")
+    code, out, _ = run("evaluate", "--model", model, "--data", tmp_path / "own.csv", "--out", tmp_path / "s2")
+    assert (code, "macro-F1" in out) == (0, True)

@@ -77,15 +77,42 @@ def evaluate(
         InputError: There is no such model, or `out` is a file.
         MissingExtraError: FER+ needs [table].
     """
+    refuse_file(out)
+    predictions = predict_corpus(model, data, split, hook, crops=crops, fusion=fusion)
+    info = load_model(model)
+    return write_figures(predictions, info.name, info.sha256, split, out)
+
+
+def refuse_file(out: Path) -> None:
+    """Refuses a file where the folder for the figures is to be, before any work.
+
+    Raises:
+        InputError: It is one.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the figures")
-    predictions = predict_corpus(model, data, split, hook, crops=crops, fusion=fusion)
+
+
+def write_figures(
+    predictions: Predictions, name: str, sha256: dict[str, str], split: str, out: Path
+) -> list[str]:
+    """Scores predictions and writes what `evaluate` writes.
+
+    Args:
+        predictions: Of one split of one corpus.
+        name: The model's.
+        sha256: Checksums of the model's files.
+        split: Which it is.
+        out: Made if absent.
+
+    Returns:
+        Lines that say the figures.
+    """
     figures = score_views(predictions)
-    info = load_model(model)
     out.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {
-        "model": info.name,
-        "weights_sha256": info.sha256,
+        "model": name,
+        "weights_sha256": sha256,
         "corpus": predictions.corpus,
         "split": split,
         "rows": len(predictions.labels),
@@ -101,7 +128,7 @@ def evaluate(
     lines = tell(predictions, split, figures)
     try:
         for each in (each for each in figures if not each.view.is_part):
-            draw(each, out, f"{info.name} on {predictions.corpus} {split}, {each.view.name}")
+            draw(each, out, f"{name} on {predictions.corpus} {split}, {each.view.name}")
     except MissingExtraError as error:
         lines.append(f"no pictures: {error}")
     return lines

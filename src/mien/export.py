@@ -95,23 +95,15 @@ def export(
     networks = [mask_voice(*load_single(path), masked) for path in checkpoints]
     if sorted(spec.modality for _, spec in networks) not in (["face"], ["face", "speech"]):
         raise CheckpointError("export needs one face checkpoint, and at most one speech checkpoint beside it")
-    given = {
-        spec.modality: find_extractor(told_extractor(spec), extractors)
-        for network, spec in networks
-        if network.config.given is not None
-    }
-    if unused := set(extractors) - set(given.values()):
-        raise InputError(f"{min(unused)} is the extractor of none of these checkpoints; leave it out")
-    networks = [
-        (network, as_extracted(spec) if spec.modality in given else spec) for network, spec in networks
-    ]
+    given = match_extractors(networks, extractors)
+    networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = Path(aside) / "made"
         made.mkdir()
         for modality, path in given.items():
-            for kind in (".onnx", ".json"):
-                shutil.copyfile(path.with_suffix(kind), made / f"{modality}_encoder{kind}")
+            shutil.copyfile(path, made / f"{modality}_encoder.onnx")
+            shutil.copyfile(path.with_suffix(".json"), made / f"{modality}_encoder.json")
         for network, spec in networks:
             round_to_half(network)
             write_modality(network, spec, made)
@@ -132,6 +124,25 @@ def export(
     return Exported(
         folder=folder, parity=parity, size_bytes=sum(path.stat().st_size for path in folder.iterdir())
     )
+
+
+def match_extractors(
+    networks: Sequence[tuple[FaceNet | SpeechNet, ModelSpec]], extractors: Sequence[Path]
+) -> dict[str, Path]:
+    """The extractor of each network that takes features, by modality.
+
+    Raises:
+        CheckpointError: One is not there or was a folder.
+        InputError: One is of no network.
+    """
+    given: dict[str, Path] = {
+        spec.modality: find_extractor(told_extractor(spec), extractors)
+        for network, spec in networks
+        if network.config.given is not None
+    }
+    if unused := set(extractors) - set(given.values()):
+        raise InputError(f"{min(unused)} is the extractor of none of these checkpoints; leave it out")
+    return given
 
 
 def told_extractor(spec: ModelSpec) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""An extractor of one's own in, features of faces or of sound out: a frozen network, or arrays made elsewhere.
+"""An extractor of one's own in, features of faces or of sound out: a frozen network, or arrays in a folder.
 
     face.onnx, face.json             a network, and in a few lines of JSON what it takes and gives
     folder/features.json, *.npy      features computed elsewhere, an array [rows, D] for each recording
 
-Which JSON is expected is what `FaceForm`, `SpeechForm` and `FolderForm` hold. Checksums of networks and arrays
-stand in it and are checked before use. Preparing, training and analysis bring crops and sound into an
-extractor's form by this file alone.
+Which JSON is expected is what `FaceForm`, `SpeechForm` and `FolderForm` hold. Checksums of networks and
+arrays stand in it and are checked before use. Preparing, training and analysis bring crops and sound into
+an extractor's form by this file alone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import numpy as np
 from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, DatasetError
 from mien.faces import FERPLUS_LANDMARKS, Template, align
+from mien.spans import COLUMNS_PER_SECOND
 from mien.spec import fits
 from mien.speech import N_MELS
-from mien.windows import N_COLUMNS, WINDOW
+from mien.whole import checksum
+from mien.windows import N_COLUMNS, WINDOW, cut_window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from jaxtyping import Float, Float32, Float64, Int64, UInt8
@@ -96,10 +99,11 @@ class SpeechForm:
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
-        if self.n_features < 1 or not 1 <= self.rate <= 100 or (self.rate * WINDOW) % 2:
+        steps = self.rate * WINDOW
+        if self.n_features < 1 or steps < 4 or abs(steps - 4 * round(steps / 4)) > 1e-6:
             raise ValueError(
-                f"n_features {self.n_features} is not 1 or more, or rate {self.rate:g} not 1 to 100 steps a "
-                "second that make an even number in 3.2 s"
+                f"n_features {self.n_features} is below 1, or {self.rate:g} steps a second are {steps:g} in "
+                "3.2 s, which is no multiple of 4"
             )
 
 
@@ -110,7 +114,7 @@ class FolderForm:
     modality: Modality
     n_features: int
     rate: float
-    """Rows a second: row k is of what is seen or heard from k / rate to (k + 1) / rate. A still has one row."""
+    """Rows a second; row k is of what is seen or heard from k / rate to (k + 1) / rate. A still has one."""
     recordings: dict[str, dict[str, str]]
     """`file`, in the folder, and `sha256` of the array of each recording, by the recording's name."""
     licence: str = "not stated"
@@ -149,12 +153,14 @@ class FaceExtractor:
             seen = (seen @ LUMA)[..., None]
         elif form.colours == "BGR":
             seen = seen[..., ::-1]
-        seen = (seen - np.float32(form.mean)) / np.float32(form.std)
+        mean, std = np.array(form.mean, np.float32), np.array(form.std, np.float32)
+        seen = np.divide(seen - mean, std, dtype=np.float32)
         if form.layout == "NCHW":
             seen = seen.transpose(2, 0, 1)
         if form.dtype == "uint8":
             seen = seen.round().clip(0, 255)
-        return self._network(np.ascontiguousarray(seen[None]).astype(form.dtype), 1)[0]
+        features = self._network(np.ascontiguousarray(seen[None]).astype(form.dtype), 1)
+        return np.asarray(features[0])
 
     def look(
         self, image: UInt8[np.ndarray, "height width 3"], landmarks: Float[np.ndarray, "5 2"]
@@ -162,11 +168,11 @@ class FaceExtractor:
         """Features of the face whose points lie there."""
         return self(align(image, landmarks, self.template))
 
-    def look_whole(self, image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "D"]:
-        """Features of a picture that is a face crop already: of the square about its middle."""
-        size = np.array(image.shape[1::-1], np.float64)
-        corner = (size - size.max()) / 2
-        return self.look(image, corner + size.max() * np.array(self.template.landmarks))
+    def look_square(
+        self, image: UInt8[np.ndarray, "height width 3"], corner: Float[np.ndarray, "2"], side: float
+    ) -> Float32[np.ndarray, "D"]:
+        """Features of a square of a picture, x and y of its top left corner given: a face crop as it is."""
+        return self.look(image, corner + side * np.array(self.template.landmarks))
 
 
 class SpeechExtractor:
@@ -191,6 +197,16 @@ class SpeechExtractor:
     def __call__(self, window: Float32[np.ndarray, "64 320"]) -> Float32[np.ndarray, "steps D"]:
         """Features of a window's steps; columns outside the file hold `QUIETEST`."""
         return self._network(window[None], self.n_steps)
+
+    def hear(self, columns: Float32[np.ndarray, "columns 64"]) -> Float32[np.ndarray, "steps D"]:
+        """Features of a whole recording's steps, each from the window in whose middle half it lies."""
+        n_steps = round(len(columns) / COLUMNS_PER_SECOND * self.form.rate)
+        quarter, kept = self.n_steps // 4, []
+        for start in range(-N_COLUMNS // 4, len(columns), N_COLUMNS // 2):
+            window, _ = cut_window(columns.T, start)
+            kept.append(self(window)[quarter : 3 * quarter])
+        nothing = np.zeros((0, self.form.n_features), np.float32)
+        return np.concatenate([nothing, *kept])[:n_steps]
 
 
 class FeatureFolder:
@@ -252,7 +268,7 @@ class FeatureFolder:
         return np.asarray(rows, np.float32)
 
     def rows_at(self, times: Float64[np.ndarray, "times"], n_rows: int) -> Int64[np.ndarray, "times"]:
-        """Which of so many rows each time lies in; that after the last, by one at most, counts as the last."""
+        """Which row each time lies in, of so many; one row beyond the last counts as the last."""
         rows = np.floor((times + _ROUNDING) * self.form.rate).astype(np.int64)
         return np.where(rows == n_rows, n_rows - 1, rows)
 
@@ -304,6 +320,25 @@ def open_extractor(path: Path, modality: Modality) -> FaceExtractor | SpeechExtr
     if path.is_dir():
         return FeatureFolder(path, modality)
     return FaceExtractor(path) if modality == "face" else SpeechExtractor(path)
+
+
+def find_extractor(told: dict[str, Any], candidates: Iterable[Path]) -> Path:
+    """The ONNX file among candidates that told this of itself.
+
+    Raises:
+        CheckpointError: None did.
+    """
+    for path in candidates:
+        if path.is_file() and checksum(path) == told["sha256"]:
+            if open_extractor(path, told["modality"]).told != told:
+                raise CheckpointError(
+                    f"{path.with_suffix('.json')} says something else than in training; mend it"
+                )
+            return path
+    raise CheckpointError(
+        f"the {told['modality']} network takes features by an ONNX file of sha256 {told['sha256'][:12]}…; "
+        "name that file with --extractor"
+    )
 
 
 def read_form(kind: type[Form], path: Path) -> Form:

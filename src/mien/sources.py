@@ -20,7 +20,7 @@ from mien.datasets.unlabelled import read_unlabelled
 from mien.errors import DatasetError, InputError
 from mien.faces import Template
 from mien.models.face import FaceNetConfig
-from mien.models.network import ExpressionNetConfig
+from mien.models.network import ExpressionNetConfig, feature_widths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,10 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
         raise DatasetError(f"{data} is not a folder; give what `mien prepare` wrote, or the corpora's folder")
     if is_prepared(data):
         return read_recordings(config, data, hook)
+    if feature_widths(config.network):
+        raise InputError(
+            "backbone 'features' needs prepared data; run  mien prepare  with an extractor"
+        )
     if config.per_class:
         raise InputError("per_class draws from prepared corpora; give --data what `mien prepare` wrote")
     licence = {"licence": LICENCES[config.modality]}
@@ -99,6 +103,8 @@ def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batche
         told["pool"] = {"stills": pool.stills, "frames": pool.frames}
     told |= tell_recordings(recordings)
     if config.modality == "face" and (config.distil or config.unlabelled or config.semi.n_faces):
+        if feature_widths(config.network):
+            raise InputError("distil, unlabelled and semi need faces, and backbone 'features' has none")
         assert isinstance(config.augmentation, FaceAugmentation)
         assert isinstance(config.network, FaceNetConfig)
         faces = FaceBatches(
@@ -109,7 +115,15 @@ def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batche
         return faces, told | {"n_unlabelled": len(faces.unlabelled)}
     network = config.network.face if isinstance(config.network, ExpressionNetConfig) else config.network
     size_px = network.input_px if isinstance(network, FaceNetConfig) else 0
-    return RecordingBatches(recordings, config.augmentation, size_px, config.balance, hook), told
+    batches = RecordingBatches(
+        recordings,
+        config.augmentation,
+        size_px,
+        config.balance,
+        hook,
+        features=feature_widths(config.network),
+    )
+    return batches, told | ({"extractors": batches.extractors} if batches.extractors else {})
 
 
 def has_part(recording: Recording, modality: str) -> bool:

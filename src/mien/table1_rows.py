@@ -103,11 +103,12 @@ NO_LOCAL, NO_TEMPORAL, NO_SPECTRAL = (
     (f"network.speech.{branch}=false",) for branch in ("local", "temporal", "spectral")
 )
 RESNET = _both("backbone=resnet18")
+R2PLUS1D = ("network.face.stem_strides=[2,2]", "network.face.backbone=r2plus1d18")
 SEMI, POOL = ("semi.n_faces=32", "ema=0.999"), (f"per_class={PER_CLASS}",)
 BOTH = POOL + SEMI
 FACES = "faces without labels, as `faces_unlabelled` beside the pairs or as a prepared corpus"
 CORPORA = "prepared corpora to draw the pool from"
-R2PLUS1D = ("network.face.stem_strides=[2,2]", "network.face.backbone=r2plus1d18")
+MORE = "prepared corpora with more faces than the pool takes"
 T, C, R = GROUPS = ("table 1", "controls", "the rest")
 FULL, PLAIN, APART = ("va-gcsa-cf", "va-gcsa-cf"), ("a", "v"), ("a-gcsa", "v-gcsa")
 
@@ -163,7 +164,7 @@ TABLE = (
     Row(R, "stage0", "V+A: base + GCSA, face net first trained alone", GCSA, "va-gcsa", stage0=()),
     Row(R, "stage0-semi", "… and on faces without labels", GCSA, "stage0", stage0=SEMI, needs=FACES),
     Row(R, "stage0-pool", "V+A: face net first on the pool", GCSA, "stage0", stage0=POOL, needs=CORPORA),
-    Row(R, "stage0-both", "… and on faces without labels", GCSA, "stage0-pool", stage0=BOTH, needs=CORPORA),
+    Row(R, "stage0-both", "… and on faces without labels", GCSA, "stage0-pool", stage0=BOTH, needs=MORE),
 )
 """All rows, in the order of the table."""
 

@@ -11,11 +11,17 @@ import typer
 
 from mien.errors import InputError
 from mien.terminal import Model, Rule, Setting, Threads, progress, tell_error
+from mien.whole import checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = typer.Typer()
+
+CHECKPOINT = ".safetensors"
+
+EXTRACTOR_OF = "The network of yours, as ONNX, on whose features a checkpoint was trained; repeatable."
+EXTRACTOR = "Your own network as ONNX, or a folder of its features; JSON beside it says its form."
 
 reproductions = typer.Typer(
     help="Put a claim of the paper to data in hand.", no_args_is_help=True, rich_markup_mode=None
@@ -81,12 +87,21 @@ def prepare(
     seed: Annotated[int, typer.Option(help="Of whatever is drawn by chance, as splits are.")] = 0,
     share: Annotated[float, typer.Option(help="Of MS1MV2, how much is taken.")] = 1 / 3,
     crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
+    face_extractor: Annotated[Path | None, typer.Option(help=EXTRACTOR)] = None,
+    speech_extractor: Annotated[Path | None, typer.Option(help=EXTRACTOR)] = None,
 ) -> None:
     """Decode, crop and hear a corpus once, so that training need not."""
     from mien.datasets.entries import PrepareSettings
     from mien.prepare import prepare as run
 
-    settings = PrepareSettings(size_px=size, seed=seed, share=share, crops=crops)
+    settings = PrepareSettings(
+        size_px=size,
+        seed=seed,
+        share=share,
+        crops=crops,
+        face_extractor=face_extractor,
+        speech_extractor=speech_extractor,
+    )
     with progress() as hook:
         lines = run(corpus, data, out, settings=settings, n_workers=workers, hook=hook)
     tell(lines)
@@ -104,14 +119,29 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
     crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
     fusion: Rule = "proportion",
+    extractor: Annotated[list[Path] | None, typer.Option(help=EXTRACTOR_OF)] = None,
 ) -> None:
-    """Score a model on labelled stills, sound or video: figures, predictions, pictures."""
+    """Score a model on labelled stills, sound or video: figures, predictions, pictures.
+
+    A checkpoint is scored on what `mien prepare` wrote, too; that needs the extra [train].
+    """
     from mien.classwise import read_fusion
+    from mien.datasets.prepared import is_prepared
     from mien.evaluate import evaluate as run
+    from mien.evaluate import refuse_file, write_figures
 
     rule = read_fusion(fusion)
-    with model_folder(model) as folder, progress() as hook:
-        lines = run(folder, data, out, split=split, hook=hook, crops=crops, fusion=rule)
+    with progress() as hook:
+        if model.endswith(CHECKPOINT) and is_prepared(data):
+            from mien.recorded import score_prepared
+
+            refuse_file(out)
+            path = Path(model)
+            predictions = score_prepared(path, data, split, hook)
+            lines = write_figures(predictions, path.stem, {path.name: checksum(path)}, split, out)
+        else:
+            with model_folder(model, extractor or []) as folder:
+                lines = run(folder, data, out, split=split, hook=hook, crops=crops, fusion=rule)
     tell(lines)
 
 
@@ -122,16 +152,16 @@ def tell(lines: list[str]) -> None:
 
 
 @contextmanager
-def model_folder(model: str) -> Iterator[str]:
+def model_folder(model: str, extractors: list[Path]) -> Iterator[str]:
     """The model by its name or folder; a checkpoint is exported to a folder that is gone afterwards."""
-    if not model.endswith(".safetensors"):
+    if not model.endswith(CHECKPOINT):
         yield model
         return
     from mien.export import export as run
 
     with TemporaryDirectory() as aside:
         folder = Path(aside) / Path(model).stem
-        run([Path(model)], folder, weights=(1.0, 1.0), masked=(), figures={})
+        run([Path(model)], folder, extractors=extractors)
         yield str(folder)
 
 
@@ -146,6 +176,7 @@ def export(
     figures: Annotated[
         list[Path] | None, typer.Option(help="metrics.json of `mien evaluate` to tell; repeatable.")
     ] = None,
+    extractor: Annotated[list[Path] | None, typer.Option(help=EXTRACTOR_OF)] = None,
 ) -> None:
     """Write checkpoints as a model folder; needs the extra [train].
 
@@ -160,6 +191,7 @@ def export(
         weights=read_weights(weights),
         masked=tuple(mask or ()),
         figures=read_figures(figures or []),
+        extractors=extractor or [],
     )
     for modality, difference in written.parity.items():
         typer.echo(f"{modality}: torch and ONNX differ by at most {difference:.1e}")

@@ -153,7 +153,7 @@ def with_features(recordings: Iterable[Recording], widths: Mapping[str, int]) ->
     featured = list(recordings)
     for modality, width in widths.items():
         told = _one_extractor(featured, modality, width)
-        empty = {f"{modality}_features": np.zeros((0, width), np.float32)}
+        empty: dict[str, Any] = {f"{modality}_features": np.zeros((0, width), np.float32)}
         featured = [
             each
             if modality in each.extractors

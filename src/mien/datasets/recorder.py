@@ -99,7 +99,7 @@ class Extractors:
                 f"{face.folder} has {len(rows)} rows of {name!r}, which end before its last face at "
                 f"{taken.crop_times[-1]:.2f} s; expected rows to its end"
             )
-        return rows[at]
+        return np.asarray(rows[at])
 
     def speech_features(
         self, name: str, columns: Float32[np.ndarray, "columns 64"]
