@@ -197,9 +197,16 @@ def test_figures_on_faces_need_no_speech(checkpoints, tmp_path: Path, quick) -> 
         VoicePredictor(model)
 
 
-@pytest.mark.parametrize("given", [(), ("speech",), ("face", "face"), ("face", "speech", "speech")])
+def test_a_voice_alone_is_a_model_for_sound(checkpoints, tmp_path: Path, quick) -> None:
+    model = load_model(export([checkpoints["speech"]], tmp_path / "listens").folder)
+    assert set(model.licences) == {"speech"}
+    with pytest.raises(CheckpointError, match="sound alone"):
+        FacePredictor(model)
+
+
+@pytest.mark.parametrize("given", [(), ("face", "face"), ("face", "speech", "speech")])
 def test_other_sets_of_checkpoints_are_refused(checkpoints, tmp_path: Path, given, quick) -> None:
-    with pytest.raises(CheckpointError, match="one face checkpoint"):
+    with pytest.raises(CheckpointError, match="one of each"):
         export([checkpoints[name] for name in given], tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

@@ -44,8 +44,8 @@ def average(
     """
     torch.set_num_threads(n_threads)
     (network, spec), *others = [load_network(path) for path in checkpoints]
-    for path, (_, other) in zip(checkpoints[1:], others, strict=True):
-        if (other.modality, other.network) != (spec.modality, spec.network):
+    for path, (other, _) in zip(checkpoints[1:], others, strict=True):
+        if other.config != network.config:
             raise CheckpointError(
                 f"{path} holds another network than {checkpoints[0]}; give runs of one recipe"
             )

@@ -74,7 +74,7 @@ def export(
     figures: dict[str, str] | None = None,
     extractors: Sequence[Path] = (),
 ) -> Exported:
-    """Writes a model folder from one checkpoint of each modality, or of faces alone.
+    """Writes a model folder from one checkpoint of each modality, or of one alone.
 
     Args:
         checkpoints: Files written by `mien train`.
@@ -93,8 +93,9 @@ def export(
     folder = folder.resolve()
     refuse_other_folder(folder)
     networks = [mask_voice(*load_single(path), masked) for path in checkpoints]
-    if sorted(spec.modality for _, spec in networks) not in (["face"], ["face", "speech"]):
-        raise CheckpointError("export needs one face checkpoint, and at most one speech checkpoint beside it")
+    modalities = [spec.modality for _, spec in networks]
+    if not modalities or len(set(modalities)) < len(modalities):
+        raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     folder.parent.mkdir(parents=True, exist_ok=True)

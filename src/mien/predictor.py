@@ -221,7 +221,7 @@ def read_part(model: ModelInfo, file_name: str) -> bytes:
         raise CheckpointError(
             f"model {model.name} was exported without {file_name}; analyze with --no-voice"
             if file_name in SPEECH_FILES
-            else f"the manifest of model {model.name} does not name {file_name}; export it again"
+            else f"model {model.name} was exported without {file_name}; analyze files of sound alone with it"
         )
     if not path.is_file():
         raise CheckpointError(f"model {model.name} lacks {file_name}; export it again, or reinstall mien")

@@ -58,9 +58,7 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
     if is_prepared(data):
         return read_recordings(config, data, hook)
     if feature_widths(config.network):
-        raise InputError(
-            "backbone 'features' needs prepared data; run  mien prepare  with an extractor"
-        )
+        raise InputError("backbone 'features' needs prepared data; run  mien prepare  with an extractor")
     if config.per_class:
         raise InputError("per_class draws from prepared corpora; give --data what `mien prepare` wrote")
     licence = {"licence": LICENCES[config.modality]}

@@ -167,7 +167,9 @@ def model_folder(model: str, extractors: list[Path]) -> Iterator[str]:
 
 @app.command()
 def export(
-    checkpoints: Annotated[list[Path], typer.Argument(help="A face checkpoint, and a speech one if wanted.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="A face checkpoint, a speech one, or one of each.")
+    ],
     out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
     weights: Annotated[str, typer.Option(help="m:n of the proportion rule, voice to face.")] = "1:1",
     mask: Annotated[
