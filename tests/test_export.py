@@ -409,6 +409,7 @@ def test_an_extractor_becomes_the_encoder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(voice(log_mel, mask), voice(other, mask))
 
 
+@pytest.mark.slow
 def test_a_clip_is_analyzed_with_extractors(tmp_path: Path) -> None:
     checkpoints, paths = write_extracted(tmp_path / "x")
     folder = export(checkpoints, tmp_path / "model", extractors=paths).folder

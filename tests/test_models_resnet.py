@@ -241,3 +241,17 @@ def test_sequences_are_learnt_by_the_whole_network(backbone) -> None:
     there = torch.rand(16, 3) < 0.8
     there[:, 1] = True
     assert n_learnt(network, torch.rand(16, 3, 16, 16), there, torch.zeros(16, 64, 32), HEARD) == 16
+
+
+@pytest.mark.parametrize("factored", [False, True])
+def test_gradients_under_bfloat16_are_those_of_float32(factored: bool) -> None:
+    torch.manual_seed(0)
+    network = ClipResNet18(AttentionConfig(name="none"), factored=factored)
+    clips = torch.rand(2, 3, 3, 32, 32)
+    norms = []
+    for enabled in (True, False):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            network(clips).float().square().mean().backward()
+        norms.append([parameter.grad.norm().item() for parameter in network.parameters()])
+    assert norms[0] == pytest.approx(norms[1], rel=0.1)

@@ -319,6 +319,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return runs
 
 
+@pytest.mark.slow
 def test_the_whole_table_runs_in_order_and_each_run_serves_all_who_need_it(
     paired: Path, tmp_path: Path, pretended: list[tuple[str, int]]
 ) -> None:

@@ -40,6 +40,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "train": MappingProxyType(
             {
                 "torch": "torch",
+                "accelerate": "accelerate",
+                "tensorboard": "tensorboard",
                 "safetensors": "safetensors",
                 "onnx": "onnx",
                 "onnxscript": "onnxscript",

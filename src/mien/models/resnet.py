@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from mien.models.attention import AttentionConfig, build_attention
@@ -139,8 +140,10 @@ class ClipResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, clips: Float[Tensor, "B 3 K H W"]) -> Float[Tensor, "B D"]:
-        x = at_each_step(self.attention1, self.layer2(self.layer1(self.stem(clips))))
-        return at_each_step(self.attention2, self.layer4(self.layer3(x))).mean((2, 3, 4))
+        # on processors, torch 2.13 gives weights of 3x1x1 convolutions gradients of no sense in bfloat16
+        with torch.autocast("cpu", enabled=False):
+            x = at_each_step(self.attention1, self.layer2(self.layer1(self.stem(clips))))
+            return at_each_step(self.attention2, self.layer4(self.layer3(x))).mean((2, 3, 4))
 
 
 def channels_between(n_in: int, n_out: int) -> int:
