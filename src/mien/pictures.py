@@ -207,7 +207,8 @@ def draw_learning_curves(
     if not panels:
         raise InputError("the history holds neither a loss nor a score; expected a dictionary for each epoch")
     epoch_numbers = [float(epoch["epoch"] or 0) for epoch in history]
-    figure, axes = blank_panels(4.6 * len(panels) + 0.4, 3.8, len(panels))
+    height = 3.4 + 0.27 * max(map(len, panels.values()))
+    figure, axes = blank_panels(4.6 * len(panels) + 0.4, height, len(panels))
     for panel, (name, drawn) in zip(figure.axes, panels.items(), strict=True):
         for key, (colour, dash) in zip(drawn, cycle(LINES), strict=False):
             known = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
@@ -224,7 +225,7 @@ def draw_learning_curves(
         panel.set_ylabel(name)
         panel.grid(color=GRID, linewidth=0.8)
         panel.locator_params(axis="x", integer=True, min_n_ticks=1)
-        panel.legend(loc="best", frameon=False)
+        panel.legend(loc="upper left", bbox_to_anchor=(0, -0.18), frameon=False)  # never over a curve
     add_caption(axes, title, f"{len(history)} epoch{'s' if len(history) > 1 else ''}")
     write_figure(figure, path)
 
