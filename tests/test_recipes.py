@@ -134,3 +134,19 @@ def test_settings_that_are_refused(setting: str, match: str) -> None:
     with pytest.raises(InputError, match=match) as caught:
         override(train_face(), [setting])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "word"),
+    [
+        ("speech", ["semi.n_faces=8"], "faces alone"),
+        ("face", ["unlabelled=true", "semi.n_faces=8"], "two uses"),
+        ("face", ["n_parts=2", "semi.n_faces=7"], "multiple"),
+        ("face", ["per_class=-1"], "0 or more"),
+    ],
+)
+def test_uses_of_faces_without_labels_that_make_no_sense_are_refused(
+    recipe: str, settings: list[str], word: str
+) -> None:
+    with pytest.raises(InputError, match=word):
+        override(RECIPES[recipe](), settings)

@@ -500,3 +500,21 @@ def test_running_statistics_of_parts_are_the_mean_of_what_each_makes_of_them() -
             norm(part)
     assert norm.running_mean.item() == pytest.approx(0.1 * (2 + 12) / 2)
     assert norm.running_var.item() == pytest.approx(0.9 + 0.1 * (2 + 8) / 2)
+
+
+def test_a_run_with_faces_without_labels_is_resumed_bit_for_bit(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (12, 48, 48), np.uint8)
+    monkeypatch.setattr(sources, "read_unlabelled", lambda *_: faces)
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    settings = ["network.input_px=16", "epochs=2", "n_parts=2", "semi.n_faces=4", "semi.lowest=0.1"]
+    config = override(CONFIGS["face"], settings)
+    train(config, data, tmp_path / "whole", no_hook)
+    for step in (3, 8):  # in the first epoch, whose thresholds are the lowest, and in the second
+        with pytest.raises(InterruptionError):
+            train(config, data, tmp_path / "cut", interrupt_at(step))
+    train(config, data, tmp_path / "cut", no_hook)
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+    history = json.loads((tmp_path / "whole" / "history.json").read_text())
+    assert max(entry["pseudo_labelled"] for entry in history) > 0
