@@ -13,7 +13,7 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention, shuffle_channels
-from mien.models.layers import N_FEATURES, conv_bn_relu, initialise
+from mien.models.layers import N_FEATURES, conv_bn_relu, initialise, refuse_width
 from mien.models.resnet import ClipResNet18, ResNet18
 
 if TYPE_CHECKING:
@@ -49,11 +49,7 @@ class FaceNetConfig:
                 f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "
                 "leave them at (2, 2)"
             )
-        if self.n_features is not None and (self.backbone != "features" or self.n_features < 1):
-            raise InputError(
-                f"n_features is {self.n_features} with backbone {self.backbone!r}; it is 1 or more, and of "
-                "backbone 'features' alone, which is set before it"
-            )
+        refuse_width(self.backbone, self.n_features)
 
     @property
     def given(self) -> int | None:

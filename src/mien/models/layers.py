@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from mien.errors import InputError
+
 N_FEATURES = 256
 """Width D of both encoders' features."""
 
@@ -27,3 +29,16 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def refuse_width(backbone: str, n_features: int | None) -> None:
+    """Checks that a width of given features stands beside the backbone that has none of its own.
+
+    Raises:
+        InputError: It stands beside another one, or is below 1.
+    """
+    if n_features is not None and (backbone != "features" or n_features < 1):
+        raise InputError(
+            f"n_features is {n_features} with backbone {backbone!r}; it is 1 or more, and of "
+            "backbone 'features' alone, which is set before it"
+        )

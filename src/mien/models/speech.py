@@ -14,7 +14,7 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention
-from mien.models.layers import N_FEATURES, initialise
+from mien.models.layers import N_FEATURES, initialise, refuse_width
 from mien.models.resnet import BasicBlock, ResNet18
 from mien.windows import QUIETEST
 
@@ -51,11 +51,7 @@ class SpeechNetConfig:
                 f"local, temporal and spectral are branches of mcnn, but backbone is {self.backbone!r}; "
                 "leave them true"
             )
-        if self.n_features is not None and (self.backbone != "features" or self.n_features < 1):
-            raise InputError(
-                f"n_features is {self.n_features} with backbone {self.backbone!r}; it is 1 or more, and of "
-                "backbone 'features' alone, which is set before it"
-            )
+        refuse_width(self.backbone, self.n_features)
 
     @property
     def given(self) -> int | None:
