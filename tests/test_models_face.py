@@ -40,6 +40,7 @@ def test_shapes_on_the_way_of_a_crop_of_112_px() -> None:
     network = RHCNN(face_config("mecs")).eval()
     assert shapes_inside(network, torch.randn(1, 3, 112, 112)) == {
         "stem": (1, 64, 28, 28),
+        "stage0": (1, 64, 28, 28),
         "stage1": (1, 128, 14, 14),
         "attention1": (1, 128, 14, 14),
         "stage2": (1, 256, 7, 7),
@@ -51,6 +52,19 @@ def test_shapes_on_the_way_of_a_crop_of_112_px() -> None:
 def test_smaller_strides_keep_detail() -> None:
     network = RHCNN(FaceNetConfig(stem_strides=(1, 2), attention=face_config().attention)).eval()
     assert shapes_inside(network, torch.randn(1, 3, 32, 32))["stem"] == (1, 64, 16, 16)
+
+
+@pytest.mark.parametrize("depths", [(0, 1, 1), (2, 3, 4)])
+def test_depths_are_numbers_of_blocks(depths: tuple[int, int, int]) -> None:
+    network = RHCNN(FaceNetConfig(depths=depths, attention=face_config().attention)).eval()
+    assert (len(network.stage0), len(network.stage1), len(network.stage2)) == depths
+    assert network(torch.randn(2, 3, 48, 48)).shape == (2, 256)
+
+
+@pytest.mark.parametrize("depths", [(-1, 2, 2), (0, 0, 2), (0, 2, 0)])
+def test_a_stage_that_widens_has_a_block(depths: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match="depths are"):
+        FaceNetConfig(depths=depths)
 
 
 def test_block_adds_its_shortcut_and_shuffles() -> None:

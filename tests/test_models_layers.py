@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mien.models.layers import conv_bn_relu, initialise
+from mien.models.layers import Depthwise, conv_bn_relu, depthwise_bn_relu, initialise
 
 
 @pytest.mark.parametrize(
@@ -16,11 +16,29 @@ def test_the_size_is_kept_but_for_the_stride(kernel: int, stride: int, side: int
     assert out.min() == 0
 
 
-def test_a_convolution_before_a_norm_has_no_bias() -> None:
-    convolution = conv_bn_relu(4, 4, 3, groups=4)[0]
+@pytest.mark.parametrize("layers", [conv_bn_relu(4, 4, 3), depthwise_bn_relu(4, 3)])
+def test_a_convolution_before_a_norm_has_no_bias(layers: nn.Sequential) -> None:
+    convolution = layers[0]
     assert isinstance(convolution, nn.Conv2d)
     assert convolution.bias is None
-    assert convolution.weight.shape == (4, 1, 3, 3)
+    assert convolution.weight.shape == (4, 4 // convolution.groups, 3, 3)
+
+
+def test_depthwise_convolutions_stay_float32_under_bfloat16() -> None:
+    layers = depthwise_bn_relu(4, 5, stride=2)
+    x = torch.randn(2, 4, 9, 9)
+    assert layers(x).shape == (2, 4, 5, 5)
+    exact = layers[0](x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layers[0](x.bfloat16().float()), layers[0](x.bfloat16()))
+        assert torch.equal(layers[0](x), exact)
+        assert nn.Conv2d(4, 4, 1)(x).dtype == torch.bfloat16
+
+
+def test_depthwise_convolutions_keep_the_size_with_any_kernel() -> None:
+    convolution = Depthwise(4, (1, 7))
+    assert convolution(torch.randn(1, 4, 6, 9)).shape == (1, 4, 6, 9)
+    assert convolution.bias is not None
 
 
 def test_first_weights() -> None:

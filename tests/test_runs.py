@@ -85,3 +85,19 @@ def test_weights_are_copied_into_the_same_network_only(tmp_path: Path) -> None:
     larger = build_network(describe(override(CONFIG, ["network.attention.name=mecs"]), {}, 48))
     with pytest.raises(CheckpointError, match="--from"):
         copy_weights(tmp_path / "start.safetensors", larger)
+
+
+def test_a_face_net_with_fewer_blocks_lends_a_deeper_one_what_it_says(tmp_path: Path) -> None:
+    trained = some_state(0, 2).network.eval()
+    assert isinstance(trained, FaceNet)
+    save_network(trained, SPEC, tmp_path / "start.safetensors")
+    deeper = build_network(describe(override(CONFIG, ["network.depths=[1,2,3]"]), {}, 48))
+    copy_weights(tmp_path / "start.safetensors", deeper)
+    faces = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(deeper.eval()(faces), trained(faces), rtol=1e-4, atol=1e-5)
+    shallower = build_network(describe(override(CONFIG, ["network.depths=[0,2,1]"]), {}, 48))
+    with pytest.raises(CheckpointError, match="no fewer blocks"):
+        copy_weights(tmp_path / "start.safetensors", shallower)
+    both = override(CONFIG, ["network.depths=[0,2,3]", "network.attention.name=mecs"])
+    with pytest.raises(CheckpointError, match="another network"):
+        copy_weights(tmp_path / "start.safetensors", build_network(describe(both, {}, 48)))

@@ -11,6 +11,8 @@ from accelerate import Accelerator
 
 from mien.errors import CheckpointError, InputError
 from mien.models.checkpoint import load_network, load_tensors, save_tensors
+from mien.models.face import FaceNet
+from mien.models.growth import deepen
 from mien.semi import SemiState
 
 if TYPE_CHECKING:
@@ -96,12 +98,18 @@ class RunningStatistics:
 
 
 def copy_weights(start: Path, network: nn.Module) -> None:
-    """Fills a network with a checkpoint's weights.
+    """Fills a network with a checkpoint's weights; one of a face net with fewer blocks makes it say the same.
 
     Raises:
         CheckpointError: The checkpoint's network has other weights.
     """
-    weights = load_network(start)[0].state_dict()
+    begun = load_network(start)[0]
+    if isinstance(network, FaceNet) and isinstance(begun, FaceNet):
+        old, new = begun.config, network.config
+        if old.depths != new.depths and (old.backbone, old.attention) == ("rhcnn", new.attention):
+            deepen(begun, network)
+            return
+    weights = begun.state_dict()
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if {name: tensor.shape for name, tensor in weights.items()} != shapes:
         raise CheckpointError(f"{start} holds another network than this recipe's; train without --from")

@@ -331,6 +331,9 @@ def start_or_resume(
             each.fill_(value)
     team = join_processes(config.n_parts)
     network.to(team.device)
+    for each in network.parameters():
+        if each.ndim == 4:  # convolutions of images are faster so
+            each.data = each.data.contiguous(memory_format=torch.channels_last)
     n = len(spec.expressions)
     state = State(
         network=network,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from mien.models.layers import Depthwise
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
@@ -123,11 +125,8 @@ class MECS(nn.Module):
         self.config = config = config or MECSConfig()
         self.reduce = nn.Conv2d(channels, channels // config.ratio, 1)
         self.restore = nn.Conv2d(channels // config.ratio, channels, 1)
-        self.depthwise = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
-        self.strips = nn.ModuleList(
-            nn.Conv2d(channels, channels, (h, w), padding=(h // 2, w // 2), groups=channels)
-            for h, w in self.STRIPS
-        )
+        self.depthwise = Depthwise(channels, (5, 5))
+        self.strips = nn.ModuleList(Depthwise(channels, kernel) for kernel in self.STRIPS)
         self.pointwise = nn.ModuleList(
             nn.Conv2d(channels, channels, 1) for _ in range(1 if config.shared_pw else 3)
         )

@@ -13,7 +13,7 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention, shuffle_channels
-from mien.models.layers import N_FEATURES, conv_bn_relu, initialise, refuse_width
+from mien.models.layers import N_FEATURES, conv_bn_relu, depthwise_bn_relu, initialise, refuse_width
 from mien.models.resnet import ClipResNet18, ResNet18
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class FaceNetConfig:
 
     Smaller ones keep detail in smaller crops. R3D-18 and R(2+1)D-18 have a stem of one stride.
     """
+    depths: tuple[int, int, int] = (0, 2, 2)
+    """Residual hybrid blocks of RHCNN behind its stem, before the first attention, before the second."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
     """Before the linear layer of the head (§6.1)."""
@@ -44,6 +46,8 @@ class FaceNetConfig:
     """Outside training, features are the mean of those of the crop and of its mirror image."""
 
     def __post_init__(self) -> None:
+        if self.depths[0] < 0 or min(self.depths[1:]) < 1:
+            raise InputError(f"depths are {self.depths}; expected 0 or more, then twice 1 or more")
         if self.reads_sequences and self.stem_strides != (2, 2):
             raise InputError(
                 f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "
@@ -64,6 +68,10 @@ class FaceNetConfig:
         return self.backbone in ("r3d18", "r2plus1d18")
 
 
+N_GROUPS = 4
+"""Over which a residual hybrid block deals its channels out."""
+
+
 class RHB(nn.Module):
     """Residual hybrid block: 3x3, a depthwise-separable 5x5, 1x1, a shortcut, and a channel shuffle."""
 
@@ -72,7 +80,7 @@ class RHB(nn.Module):
         half = n_out // 2
         self.main = nn.Sequential(
             conv_bn_relu(n_in, half, 3),
-            conv_bn_relu(half, half, 5, stride, groups=half),
+            depthwise_bn_relu(half, 5, stride),
             conv_bn_relu(half, half, 1),
             nn.Conv2d(half, n_out, 1, bias=False),
             nn.BatchNorm2d(n_out),
@@ -84,7 +92,12 @@ class RHB(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B c h w"]:
-        return shuffle_channels(nn.functional.relu(self.main(x) + self.shortcut(x)), groups=4)
+        return shuffle_channels(nn.functional.relu(self.main(x) + self.shortcut(x)), N_GROUPS)
+
+
+def stage(n_in: int, n_out: int, depth: int) -> nn.Sequential:
+    """Residual hybrid blocks, of which the first halves the map and widens it."""
+    return nn.Sequential(RHB(n_in, n_out, stride=2), *(RHB(n_out, n_out) for _ in range(depth - 1)))
 
 
 class RHCNN(nn.Module):
@@ -95,19 +108,21 @@ class RHCNN(nn.Module):
     def __init__(self, config: FaceNetConfig | None = None) -> None:
         super().__init__()
         config = config or FaceNetConfig()
-        first, second = config.stem_strides
+        strides = config.stem_strides
         self.stem = nn.Sequential(
-            conv_bn_relu(3, 32, 7, first),  # [B, 32, 56, 56]
-            conv_bn_relu(32, 64, 3, second),  # [B, 64, 28, 28]
+            conv_bn_relu(3, 32, 7, strides[0]),  # [B, 32, 56, 56]
+            conv_bn_relu(32, 64, 3, strides[1]),  # [B, 64, 28, 28]
         )
-        self.stage1 = nn.Sequential(RHB(64, 128, stride=2), RHB(128, 128))  # [B, 128, 14, 14]
+        before, first, second = config.depths
+        self.stage0 = nn.Sequential(*(RHB(64, 64) for _ in range(before)))  # [B, 64, 28, 28]
+        self.stage1 = stage(64, 128, first)  # [B, 128, 14, 14]
         self.attention1 = build_attention(128, config.attention)
-        self.stage2 = nn.Sequential(RHB(128, 256, stride=2), RHB(256, N_FEATURES))  # [B, 256, 7, 7]
+        self.stage2 = stage(128, N_FEATURES, second)  # [B, 256, 7, 7]
         self.attention2 = build_attention(N_FEATURES, config.attention)
         initialise(self)
 
     def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        x = self.stem(crops)
+        x = self.stage0(self.stem(crops))
         x = self.attention1(self.stage1(x))
         features: Tensor = self.attention2(self.stage2(x)).mean((2, 3))
         return features

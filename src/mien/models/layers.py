@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 from torch import nn
 
 from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 N_FEATURES = 256
 """Width D of both encoders' features."""
 
 
-def conv_bn_relu(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+class Depthwise(nn.Conv2d):
+    """A convolution with one filter a channel, which keeps the size but for its stride."""
+
+    def __init__(self, channels: int, kernel: tuple[int, int], stride: int = 1, *, bias: bool = True) -> None:
+        padding = kernel[0] // 2, kernel[1] // 2
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
+
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C h w"]:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        # on processors, torch 2.13's gradients take many times as long in bfloat16 (docs/decisions/0017)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
+def conv_bn_relu(n_in: int, n_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """A convolution without bias that keeps the size (but for its stride), batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU(),
-    )
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU())
+
+
+def depthwise_bn_relu(channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """The same with one filter a channel."""
+    convolution = Depthwise(channels, (kernel, kernel), stride, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def initialise(network: nn.Module) -> None:
