@@ -21,8 +21,8 @@ from torch.nn import functional
 from mien.datasets.batches import FaceBatches
 from mien.datasets.corpus import Stills
 from mien.expressions import EXPRESSIONS
-from mien.models.checkpoint import build_network
 from mien.recipes import TrainConfig, override, train_face
+from mien.runs import State
 from mien.train import describe, start_or_resume, take_step
 
 N_STEPS = 4
@@ -43,10 +43,14 @@ def made_up(n: int = 1024, side: int = 48) -> Stills:
     )
 
 
-def mien_steps(config: TrainConfig) -> Callable[[], None]:
+def begun(config: TrainConfig) -> tuple[State, FaceBatches]:
     batches = FaceBatches(made_up(), config.augmentation, config.network.input_px, config.balance)
     spec = describe(config, {}, batches.crop_px)
-    state = start_or_resume(config, spec, batches, Path(tempfile.mkdtemp()))
+    return start_or_resume(config, spec, batches, Path(tempfile.mkdtemp())), batches
+
+
+def mien_steps(config: TrainConfig) -> Callable[[], None]:
+    state, batches = begun(config)
 
     def run() -> None:
         for _ in range(N_STEPS):
@@ -57,7 +61,7 @@ def mien_steps(config: TrainConfig) -> Callable[[], None]:
 
 
 def bare_steps(config: TrainConfig) -> Callable[[], None]:
-    network = build_network(describe(config, {}, 48)).train()
+    network = begun(config)[0].network.train()
     optimiser = torch.optim.AdamW(network.parameters())
     faces = torch.rand(config.batch_size, 1, config.network.input_px, config.network.input_px)
     labels = torch.arange(config.batch_size) % 8

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from corpora import write_ferplus
-from mien.averaging import average
+from mien.averaging import average, config_of
 from mien.calibration import fit_temperature
+from mien.datasets.pairs import PairAugmentation
 from mien.errors import CheckpointError, DatasetError
 from mien.models.checkpoint import build_network, load_network, save_network
-from mien.recipes import override, train_face
+from mien.recipes import override, train_face, train_tuned
 from mien.selection import held_out_logits
 from mien.sources import read_batches
 from mien.train import describe
@@ -59,6 +60,16 @@ def test_weights_are_the_mean_and_confidence_is_fitted(data: Path, tmp_path: Pat
     assert [part["seed"] for part in spec.training["mean_of"]] == [0, 1, 2]
     assert len({part["sha256"] for part in spec.training["mean_of"]}) == 3
     assert spec.training["choose_loss"] == pytest.approx(scores["choose_loss"])
+
+
+def test_a_network_s_data_are_asked_for_as_it_was_trained() -> None:
+    nine = override(train_tuned(), ["augmentation.n_faces=9", "network.face.input_px=32"])
+    asked = config_of(nine.network, describe(nine, {}, 48))
+    assert asked.modality == "both"
+    assert asked.network == nine.network
+    assert isinstance(asked.augmentation, PairAugmentation)
+    assert asked.augmentation.n_faces == 9
+    assert config_of(CONFIG.network, SPEC).network == CONFIG.network
 
 
 def test_one_checkpoint_keeps_its_weights(data: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -130,6 +131,16 @@ def test_one_bad_file_among_several_does_not_stop_the_others(run: Run, tmp_path:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
 
 
+def test_a_folder_without_media_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
+    write_still(tmp_path / "full" / "good.png", scene(60))
+    code, out, err = run("analyze", tmp_path / "empty", tmp_path / "full", "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "empty holds no video" in err
+    assert "good.png" in out
+
+
 def test_what_is_wrong_with_an_option_is_said_once(run: Run, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         write_still(tmp_path / name, scene(60))
@@ -177,6 +188,25 @@ def test_analysis_that_is_ended_leaves_the_folder_as_it_was(name: str, tmp_path:
     assert {path.name: path.read_text() for path in out.iterdir()} == {"timeline.csv": "an earlier report"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="nohup is of POSIX")
+def test_analysis_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", None))
+        file.writeframes(bytes(2 * 8000 * 60))
+    out = tmp_path / "out"
+    analysis = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "mien", "analyze", tmp_path / "long.wav", "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    while not list(out.glob(".timeline.csv.*")) and analysis.poll() is None:
+        time.sleep(0.01)
+    analysis.send_signal(signal.SIGHUP)
+    assert analysis.wait(timeout=60) == 0
+    assert (out / "timeline.csv").is_file()
+
+
 def write_text(path: Path) -> None:
     path.write_text("This is a letter, and no film.\n" * 100)
 
@@ -203,6 +233,11 @@ def write_cut(path: Path, *, share: float, faststart: bool) -> None:
     path.write_bytes(content[: int(share * len(content))])
 
 
+def write_cut_jpeg(path: Path) -> None:
+    whole = cv2.imencode(".jpg", scene(60)[..., ::-1])[1].tobytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
 UNUSABLE: dict[str, Callable[[Path], object]] = {
     "missing.mp4": lambda path: None,
     "text.mp4": write_text,
@@ -211,6 +246,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
     "index-lost.mp4": lambda path: write_cut(path, share=0.9, faststart=False),
     "text.png": write_text,
     "text.wav": write_text,
+    "cut.jpg": write_cut_jpeg,
     "list.m3u8": lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nother.ts\n"),
 }
 
@@ -340,8 +376,15 @@ def test_verbs_are_those_listed(run: Run) -> None:
 )
 def test_wrong_usage_is_said_with_exit_code_2(run: Run, arguments: list[str]) -> None:
     code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    assert "Usage" in err
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("mien: ")
+    assert err.endswith("--help\n")
+
+
+def test_no_verb_is_answered_with_the_list_of_verbs(run: Run) -> None:
+    code, _, err = run()
+    assert code == 2
+    assert all(verb in err for verb in VERBS)
 
 
 def test_models_tells_terms_of_use(run: Run) -> None:
@@ -396,7 +439,7 @@ def test_root_names_can_be_imported_and_are_shown_in_an_example() -> None:
 
 def test_names_of_dots_stay_inside_the_folder() -> None:
     files = [Path("in/...mp4"), Path("in/..mp4"), Path("in/.hidden.mp4")]
-    assert [folder for _, folder in cli.name_reports(files, Path("out"))] == [
+    assert [folder for _, folder in cli.name_reports(files, Path("out"), print)] == [
         Path("out/_"),
         Path("out/_-2"),
         Path("out/.hidden"),

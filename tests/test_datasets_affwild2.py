@@ -81,11 +81,18 @@ def test_line_i_is_of_crop_i(tmp_path: Path) -> None:
         assert seen(video.crops / f"{frame:05d}.jpg") == shade(label)
 
 
-@pytest.mark.parametrize("names", [NAMES, NAMES[::-1], SEVEN, (*SEVEN[3:], *SEVEN[:3])])
+@pytest.mark.parametrize("names", [NAMES, SEVEN])
 def test_labels_go_by_the_names_in_the_header(tmp_path: Path, names: tuple[str, ...]) -> None:
     everything = Person("video4", range(-1, len(names)), of=VAL, names=names)
     write_affwild2(tmp_path, [*SOME, everything], size=16)
     assert read(tmp_path)["video4"].labels == (None, *names)
+
+
+@pytest.mark.parametrize("names", [NAMES[::-1], (*SEVEN[3:], *SEVEN[:3]), (*SEVEN, "Contempt")])
+def test_another_order_of_classes_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    everything = Person("video4", range(-1, len(names)), of=VAL, names=names)
+    write_affwild2(tmp_path, [*SOME, everything], size=16)
+    refused(tmp_path, "video4.txt line 1", names[0], "in this order")
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", " \n"])

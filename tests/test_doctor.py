@@ -149,6 +149,23 @@ def test_weights_are_silent_where_numpy_is_not_there(monkeypatch: pytest.MonkeyP
     assert SPEECH_FILE not in {finding.part for finding in examine()}
 
 
+def test_what_needs_numpy_is_not_tried_where_numpy_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_broken(monkeypatch, "numpy", ImportError("libopenblas is gone"))
+    found = {finding.part: finding for finding in examine()}
+    assert found["numpy"].mend == "pip install --force-reinstall numpy"
+    for package in doctor.NEEDS_NUMPY:
+        assert found[package] == Finding(package, "broken", "not tried, for numpy does not load")
+    assert not {"ONNX Runtime on", SPEECH_FILE} & found.keys()
+    assert found["rich"].state == "ok"
+
+
+def test_a_system_library_that_is_not_opencv_s_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_broken(monkeypatch, "onnxruntime", ImportError(NO_LIBGL.replace("libGL.so.1", "libstdc++.so.6")))
+    finding = find("onnxruntime")
+    assert "libstdc++.so.6" in finding.detail
+    assert finding.mend == "pip install --force-reinstall onnxruntime"
+
+
 def test_absent_base_package_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_absent(monkeypatch, "rich")
     assert find("rich") == Finding("rich", "broken", "not installed", "pip install rich")

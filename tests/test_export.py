@@ -13,14 +13,14 @@ import torch
 from media_files import write_video
 from mien import export as exporting
 from mien.errors import CheckpointError, InputError
-from mien.export import PARITY, Exported, export, read_figures, read_weights
+from mien.export import PARITY, Exported, export, learned_weights, read_figures, read_weights
 from mien.expressions import EXPRESSIONS, position
 from mien.extractors import FaceExtractor, SpeechExtractor
 from mien.models.checkpoint import build_network, load_network, save_network
 from mien.pipeline import analyze
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, load_model
 from mien.readings import ReadingSettings
-from mien.recipes import override, train_face, train_speech
+from mien.recipes import override, train_face, train_speech, train_tuned
 from mien.sources import LICENCES
 from mien.spec import KEY, ModelSpec, read_spec
 from mien.train import describe
@@ -210,6 +210,23 @@ def test_other_sets_of_checkpoints_are_refused(checkpoints, tmp_path: Path, give
     with pytest.raises(CheckpointError, match="one of each"):
         export([checkpoints[name] for name in given], tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_those_that_both_learned_together(specs) -> None:
+    face, speech = specs["face"], specs["speech"]
+    assert learned_weights([face, speech]) == (1.0, 1.0)
+    both = [replace(each, training={"seed": 0, "ratio": [2, 5]}) for each in (speech, face)]
+    assert learned_weights(both) == (2.0, 5.0)
+    other = replace(face, training={"seed": 1, "ratio": [2, 5]})
+    assert learned_weights([both[0], other]) == (1.0, 1.0), "of two runs"
+    assert learned_weights(both[:1]) == (1.0, 1.0)
+
+
+def test_a_network_that_aligns_is_refused_with_its_own_reason(tmp_path: Path) -> None:
+    config = override(train_tuned(), ["network.alignment=align"])
+    whole = write_checkpoint(tmp_path / "both.safetensors", describe(config, {}, 48))
+    with pytest.raises(CheckpointError, match="aligns voice and face"):
+        export([whole], tmp_path / "model")
 
 
 def damage(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.errors import InputError
 from mien.models.attention import (
     GCSA,
     MECS,
@@ -38,6 +39,20 @@ MECS_CONFIGS = [
 
 def some_maps(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        *((GCSAConfig, {name: value}) for name in ("groups", "ratio") for value in (0, 3, 300)),
+        *((GCSAConfig, {"kernel": value}) for value in (0, 4)),
+        *((MECSConfig, {"ratio": value}) for value in (0, 3, 300)),
+    ],
+)
+def test_switches_that_no_block_can_have_are_refused(config: type, setting: dict[str, int]) -> None:
+    (name,) = setting
+    with pytest.raises(InputError, match=f"{name} is {setting[name]}; expected"):
+        config(**setting)
 
 
 @pytest.mark.parametrize(("channels", "wanted"), [(64, 102_720), (128, 410_240), (256, 1_639_680)])

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from mien.errors import CheckpointError
 from mien.expressions import EXPRESSIONS
 from mien.faces import Template
+from mien.models import checkpoint
 from mien.models.attention import AttentionConfig, GCSAConfig
 from mien.models.checkpoint import (
     build_network,
@@ -102,6 +104,16 @@ def test_a_checkpoint_is_replaced_whole(face_file: Path, tmp_path: Path) -> None
     tensors, metadata = load_tensors(path)
     assert tensors["a"].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert metadata == {"told": "yes"}
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(OSError, match=r"out\.safetensors cannot be written .*No space left"):
+        checkpoint.save_tensors({}, {}, tmp_path / "out.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from mien.errors import InputError
+from mien.models.face import FaceNetConfig
 from mien.models.layers import Depthwise, conv_bn_relu, depthwise_bn_relu, initialise
+from mien.models.speech import SpeechNetConfig
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,13 @@ def test_depthwise_convolutions_keep_the_size_with_any_kernel() -> None:
     convolution = Depthwise(4, (1, 7))
     assert convolution(torch.randn(1, 4, 6, 9)).shape == (1, 4, 6, 9)
     assert convolution.bias is not None
+
+
+@pytest.mark.parametrize("config", [FaceNetConfig, SpeechNetConfig])
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_dropout_that_leaves_nothing_is_refused(config: type, share: float) -> None:
+    with pytest.raises(InputError, match="dropout is"):
+        config(dropout=share)
 
 
 def test_first_weights() -> None:

@@ -176,7 +176,29 @@ def test_gradients_reach_alignment_and_a_window_of_nothing_spoils_none(aligned: 
     aligned.eval()
     idle = [] if aligned.dilated else ["alignment.voice_merit.weight", "alignment.face_merit.weight"]
     assert starved(aligned) == idle, "alignment alone weighs frames, not modalities"
+    left = [name for name, each in aligned.named_parameters() if not each.requires_grad and each.ndim > 1]
+    assert left == idle, "processes that train together would wait for the others"
     assert all(each.grad.isfinite().all() for each in aligned.parameters() if each.grad is not None)
+
+
+def test_alignment_shows_its_weights(aligned: ExpressionNet) -> None:
+    faces, face_mask, log_mel, column_mask = some_windows(3)
+    face_mask[0], column_mask[1] = False, False
+    weights = aligned.align(faces, face_mask, log_mel, column_mask, PLACES.expand(3, 9))[2]
+    torch.testing.assert_close(weights.frames.sum(1), torch.ones(3))
+    assert weights.voice_share[:2].tolist() == [1, 0]
+    assert aligned.dilated is not None or weights.voice_share[2] == 0.5
+
+
+@pytest.mark.parametrize("attention", ["none", "mecs", "convctl"])
+@pytest.mark.parametrize("alignment", ["align", "align_dilated"])
+def test_alignment_works_in_bfloat16_behind_any_attention(attention: str, alignment: str) -> None:
+    parts = {"face": face_config(attention), "speech": speech_config(attention)}
+    network = ExpressionNet(ExpressionNetConfig(alignment=alignment, **parts), 8).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = network(*some_windows(2, 3), PLACES[:3].expand(2, 3)).fused
+    fused.sum().backward()
+    assert fused.isfinite().all()
 
 
 @torch.no_grad()

@@ -33,7 +33,28 @@ def test_a_recipe_s_network_travels_as_json(recipe: Callable[[], TrainConfig]) -
 
 def test_names_say_the_modality() -> None:
     modalities = {name: recipe().modality for name, recipe in RECIPES.items()}
-    assert modalities == {"face": "face", "speech": "speech", "both": "both", "paper": "both"}
+    assert modalities == {
+        "face": "face",
+        "speech": "speech",
+        "tuned": "both",
+        "abstract": "both",
+        "paper": "both",
+    }
+
+
+def test_the_abstract_s_faces_have_mecs_and_its_speech_gcsa() -> None:
+    network = RECIPES["abstract"]().network
+    assert isinstance(network, ExpressionNetConfig)
+    assert (network.face.attention.name, network.speech.attention.name) == ("mecs", "gcsa")
+    assert network.face.attention.mecs.residual
+
+
+@pytest.mark.parametrize(
+    "setting", ["ema=2", "warmup=-0.1", "weight_decay=-1", "clip=-1", "mixup=-1", "distil=1.5"]
+)
+def test_numbers_that_no_run_can_heed_are_refused(setting: str) -> None:
+    with pytest.raises(InputError, match=f"{setting.split('=', maxsplit=1)[0]} is .*; expected 0"):
+        override(train_face(), [setting])
 
 
 def test_the_paper_s_settings_are_the_paper_s() -> None:
@@ -41,6 +62,7 @@ def test_the_paper_s_settings_are_the_paper_s() -> None:
     assert (config.optimiser, config.learning_rate, config.schedule) == ("sgd", 1e-4, "constant")
     assert (config.batch_size, config.epochs, config.weight_decay, config.ema) == (16, 300, 0.0, 0.0)
     assert config.rule_learning_rate == 1e-3
+    assert config.clip == 0, "the paper says nothing of it"
     assert isinstance(config.network, ExpressionNetConfig)
     assert config.network.learned
     assert not config.network.face.attention.gcsa.residual
@@ -94,7 +116,7 @@ def test_settings_that_a_run_would_not_heed_are_refused() -> None:
                 override(recipe(), [setting])
     for setting in ("mixup=0.2", "label_smoothing=0.1", "balance=0.5"):
         with pytest.raises(InputError, match="settings of one network"):
-            override(RECIPES["both"](), [setting])
+            override(RECIPES["tuned"](), [setting])
 
 
 def test_only_faces_have_teachers() -> None:

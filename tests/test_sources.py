@@ -40,7 +40,7 @@ def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "kind"), [("face", FaceBatches), ("speech", SpeechBatches), ("both", PairBatches)]
+    ("recipe", "kind"), [("face", FaceBatches), ("speech", SpeechBatches), ("tuned", PairBatches)]
 )
 def test_corpora_as_they_are_give_their_own_batches(raw: Path, recipe: str, kind: type) -> None:
     batches, told = read_batches(RECIPES[recipe](), raw, no_hook)

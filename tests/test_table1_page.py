@@ -69,6 +69,17 @@ def test_cells_are_means_over_seeds_with_deviation_and_bounds(out: Path) -> None
     )
 
 
+def test_a_row_says_at_what_ratio_it_fused(out: Path) -> None:
+    for seed, weights in enumerate([(2, 1), (1, 1.257)]):
+        write_result(out, "fusion-grid", seed, clips=0.3, post=0.3)
+        path = out / "fusion-grid" / f"seed-{seed}" / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": weights}))
+    write_result(out, "fusion-equal", 0, clips=0.3, post=0.3)
+    lines = write_page(out, "pairs")
+    assert cells(lines, "fusion by grid of the 19 ratios (2:1, 1:1.26)")["seeds"] == "2"
+    assert cells(lines, "fusion 1:1")
+
+
 def test_differences_are_taken_seed_by_seed_over_those_both_have(out: Path) -> None:
     row = cells(write_page(out, "pairs"), "V: base + GCSA")
     assert row["Δ"] == "+2.0 ± 1.4 (v)"
@@ -103,7 +114,7 @@ def test_the_page_says_what_pairs_prove(out: Path) -> None:
 def test_the_page_of_aff_wild2_says_nothing_of_pairs(out: Path) -> None:
     write_page(out, "Aff-Wild2")
     page = (out / "table1.md").read_text(encoding="utf-8")
-    assert "All labelled frames" in page or "all labelled frames" in page
+    assert "labelled frames of Aff-Wild2" in page
     for word in ("label-pairing", "FER+", "RAVDESS", "pseudo", "another corpus"):
         assert word not in page
 

@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,13 +21,14 @@ from mien import sources
 from mien import train as training
 from mien.calibration import fit_temperature
 from mien.datasets.augment import FaceAugmentation
-from mien.datasets.batches import Batch, FaceBatches
+from mien.datasets.batches import Batch, Batches, FaceBatches, HeldOut
 from mien.errors import CheckpointError, DatasetError, InputError, MienError
 from mien.expressions import EXPRESSIONS
 from mien.faces import Template
+from mien.fusion import nearest_ratio
 from mien.models.checkpoint import build_network, load_network, load_tensors
-from mien.recipes import TrainConfig, override, train_both, train_face, train_speech
-from mien.runs import RunningStatistics, join_processes
+from mien.recipes import RECIPES, TrainConfig, override, train_face, train_speech, train_tuned
+from mien.runs import RunningStatistics, State, join_processes
 from mien.selection import held_out_logits, held_out_opinions
 from mien.sources import read_batches
 from mien.spans import Hook
@@ -43,7 +45,7 @@ CONFIGS = {
     "face": override(train_face(), [*SMALL, "network.input_px=48", "epochs=3"]),
     "speech": override(train_speech(), [*SMALL, "batch_size=4", "epochs=3", "augmentation.crop=0.8"]),
     "both": override(
-        train_both(),
+        train_tuned(),
         [
             *(f"network.{net}.attention.name=none" for net in ("face", "speech")),
             "network.face.input_px=16",
@@ -376,6 +378,7 @@ def test_a_run_of_both_leaves_each_network_calibrated_by_itself(
         assert (spec.crop_px is None, spec.window is None) == (modality == "speech", modality == "face")
         kept = getattr(whole, modality).state_dict()
         assert all(torch.equal(tensor, kept[name]) for name, tensor in part.state_dict().items())
+        assert spec.training["ratio"] == list(nearest_ratio(whole.rule.voice_share))
         logits = held_out_opinions(whole, batches)[opinion]
         assert spec.temperature == pytest.approx(fit_temperature(logits, batches.held_labels))
 
@@ -415,6 +418,66 @@ def test_32_faces_are_learnt_by_heart(data: Path) -> None:
     assert loss < losses[0], "less than on average under way"
     assert loss < entropy + 0.25
     assert loss < 1.0 < math.log(8)
+
+
+class Same:
+    """Always the same batch, however often one is drawn."""
+
+    def __init__(self, batches: Batches, n_items: int) -> None:
+        torch.manual_seed(0)
+        self.batch, self.crop_px, self.mel_range = batches.draw(n_items), batches.crop_px, batches.mel_range
+        self.n_train, self.held_labels, self.held_targets = n_items, (), batches.held_targets[:0]
+
+    def draw(self, batch_size: int) -> Batch:
+        assert batch_size == self.n_train
+        return self.batch
+
+    def held_out(self) -> Iterator[HeldOut]:
+        raise AssertionError("no epoch is finished here")
+
+
+def taught(recipe: str, settings: list[str], n_steps: int, data: Path, out: Path) -> tuple[State, Same, list]:
+    """A run's state after steps on one batch, and the batch's loss before and after them."""
+    small = ["network.face.input_px=32", "augmentation.speech.crop=0.8", "precision=float32", *settings]
+    config = override(RECIPES[recipe](), small)
+    batches, told = read_batches(config, data, no_hook)
+    same = Same(batches, config.batch_size)
+    state = training.start_or_resume(config, describe(config, told, 48), same, out)
+    losses = []
+
+    def note() -> None:
+        torch.manual_seed(0)  # of dropout
+        with torch.no_grad():
+            losses.append(training.loss_of(state, same.batch, config)[0].item())
+
+    state.network.train()
+    note()
+    for state.step in range(n_steps):
+        training.take_step(state, same, config, n_steps)
+    note()
+    return state, same, losses
+
+
+@pytest.mark.slow
+def test_32_windows_are_learnt_by_heart_as_tuned(data: Path, tmp_path: Path) -> None:
+    state, same, losses = taught("tuned", ["learning_rate=0.002"], 40, data, tmp_path)
+    network = state.network.train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    with torch.no_grad():
+        fused = network(*same.batch.inputs).fused
+    right = (fused.argmax(1) == same.batch.targets.argmax(1)).float().mean()
+    assert len(set(same.batch.targets.argmax(1).tolist())) > 3
+    assert right > 0.95
+    assert losses[1] < losses[0] / 2
+
+
+@pytest.mark.slow
+def test_the_loss_falls_as_the_paper_trains(data: Path, tmp_path: Path) -> None:
+    state, _, losses = taught("paper", ["augmentation.n_faces=3", "network.learned=true"], 20, data, tmp_path)
+    assert losses[1] < losses[0] - 0.01
+    assert isinstance(state.optimiser, torch.optim.SGD)
 
 
 @pytest.mark.parametrize(("chosen_by", "best"), [("loss", [1, 2]), ("macro_f1", [1, 3])])

@@ -147,7 +147,10 @@ def test_a_network_of_ones_own_from_preparing_to_analysis(run: Run, tmp_path: Pa
     done = run("train", "face", "--data", prepared, "--out", tmp_path / "run", *options, "--threads", 1)
     assert done[0] == 0, done
     checkpoint = tmp_path / "run" / "face.safetensors"
-    code, out, _ = run("evaluate", "--model", checkpoint, "--data", prepared, "--out", tmp_path / "scores")
+    scores = "evaluate", "--model", checkpoint, "--data", prepared, "--out", tmp_path / "scores"
+    assert_refused(run(*scores, "--crops"), tmp_path / "scores", "--crops")
+    assert_refused(run(*scores, "--fusion", "class_wise"), tmp_path / "scores", "--fusion")
+    code, out, _ = run(*scores)
     assert (code, "macro-F1" in out) == (0, True)
     assert_refused(run("export", checkpoint, "--out", model), model, "--extractor")
     assert run("export", checkpoint, "--extractor", mine, "--out", model)[0] == 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mien.calibration import fit_temperature
+from mien.datasets.pairs import PairAugmentation
 from mien.errors import CheckpointError
 from mien.models.checkpoint import load_network, save_network
 from mien.recipes import RECIPES
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mien.models.face import FaceNetConfig
+    from mien.models.network import ExpressionNetConfig
+    from mien.models.speech import SpeechNetConfig
+    from mien.recipes import TrainConfig
     from mien.spans import Hook
+    from mien.spec import ModelSpec
 
 
 def average(
@@ -54,7 +60,7 @@ def average(
         if tensor.is_floating_point():
             whole = torch.stack([tensor, *(other.state_dict()[name] for other, _ in others)])
             tensor.copy_(whole.mean(0))
-    batches, _ = read_batches(RECIPES[spec.modality](), data, hook)
+    batches, _ = read_batches(config_of(network.config, spec), data, hook)
     logits = held_out_logits(network, batches)
     scores = held_out_scores(logits, batches)
     parts = [
@@ -64,3 +70,12 @@ def average(
     temperature = float(fit_temperature(logits, batches.held_labels))
     save_network(network, replace(spec, temperature=temperature, training={"mean_of": parts, **scores}), out)
     return scores
+
+
+def config_of(network: FaceNetConfig | SpeechNetConfig | ExpressionNetConfig, spec: ModelSpec) -> TrainConfig:
+    """A configuration that asks for the data that a network takes; with nine faces if it had nine."""
+    config = replace(RECIPES["tuned" if spec.modality == "both" else spec.modality](), network=network)
+    told = spec.training.get("recipe", {}).get("augmentation", {})
+    if isinstance(config.augmentation, PairAugmentation) and "n_faces" in told:
+        return replace(config, augmentation=replace(config.augmentation, n_faces=told["n_faces"]))
+    return config

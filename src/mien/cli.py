@@ -10,7 +10,7 @@ import signal
 import sys
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,8 @@ from mien.errors import InputError, MienError
 from mien.terminal import Model, Rule, progress, tell_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mien.readings import ReadingSettings
     from mien.timeline import TimelineSettings
 
@@ -33,9 +35,10 @@ app = typer.Typer(
 MEDIA_SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
-        *("3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"),
-        *("flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
-        *("bmp", "gif", "jpeg", "jpg", "png", "webp"),
+        *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"),
+        *("webm", "wmv"),
+        *("aac", "aif", "aiff", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
+        *("bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"),
     )
 )
 """What is taken from a folder; a file that is named itself may be called anything."""
@@ -78,31 +81,44 @@ def analyze(
     timeline = TimelineSettings(smooth=smooth, max_gap=max_gap, speaker=speaker, fusion=read_fusion(fusion))
     wanted = tuple(name.strip() for name in formats.split(","))
     failures: set[str] = set()
-    for path, folder in name_reports(paths, out):
+
+    def fail(error: MienError | OSError) -> None:
+        if str(error) not in failures:  # what is wrong with an option is said once, not for every file
+            tell_error(error)
+        failures.add(str(error))
+
+    for path, folder in name_reports(paths, out, fail):
         try:
             write_report(path, folder, wanted, reading, timeline)
         except (MienError, OSError) as error:
-            if str(error) not in failures:  # what is wrong with an option is said once, not for every file
-                tell_error(error)
-            failures.add(str(error))
+            fail(error)
     if failures:
         raise typer.Exit(2)
 
 
-def name_reports(paths: list[Path], out: Path) -> list[tuple[Path, Path]]:
+def name_reports(
+    paths: list[Path], out: Path, fail: Callable[[MienError | OSError], None]
+) -> list[tuple[Path, Path]]:
     """Each input file with the folder of its report: `out` for one file, a folder in it for each of several.
 
-    Folders are named after the files; a name that is taken, also in other case, is numbered.
+    Folders are named after the files; a name that is taken, also in other case, is numbered. A folder without
+    media is told to `fail`, and the others go on.
 
     >>> files = [Path("a.mp4"), Path("A.mov"), Path("a-2.mp4")]
-    >>> [folder.name for _, folder in name_reports(files, Path("out"))]
+    >>> [folder.name for _, folder in name_reports(files, Path("out"), print)]
     ['a', 'A-2', 'a-2-2']
     """
     if len(paths) == 1 and not paths[0].is_dir():
         return [(paths[0], out)]
+    files: list[Path] = []
+    for path in paths:
+        try:
+            files += media_in(path) if path.is_dir() else [path]
+        except (InputError, OSError) as error:
+            fail(error)
     named: list[tuple[Path, Path]] = []
     taken: set[str] = set()
-    for file in (file for path in paths for file in (media_in(path) if path.is_dir() else [path])):
+    for file in files:
         stem = file.stem if file.stem.strip(".") else "_"  # a folder ".." would be another one's
         names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         name = next(name for name in names if name.casefold() not in taken)
@@ -189,6 +205,10 @@ def doctor() -> None:
         raise typer.Exit(2)
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for arguments that no verb takes; it has no public name there."""
+
+
 def stop(number: int, _: object) -> None:
     """Ends the program with the exit code that shells give for a signal."""
     raise SystemExit(128 + number)
@@ -197,13 +217,21 @@ def stop(number: int, _: object) -> None:
 def main() -> None:
     """Runs the command line; whatever goes wrong with what was given is one line and exit code 2."""
     for name in ("SIGTERM", "SIGHUP"):  # unwind as on Ctrl-C, so that nothing half-written stays behind
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):  # a terminal or file that lacks a sign gets "?" for it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mien"
+        if len(sys.argv) > 1:
+            tell_error(f"{error.format_message().rstrip('.')}; see  {command} --help")
+        else:
+            error.show()  # the help itself
+        sys.exit(2)
     except MienError as error:
         tell_error(error)
         sys.exit(2)

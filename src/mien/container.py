@@ -88,6 +88,10 @@ def open_source(path: Path) -> Iterator[Source]:
     """
     with _open_container(path) as container:
         source = _choose_streams(path, container)
+        picture = source.picture
+        if source.is_still and picture is not None and picture.codec_context.name == "mjpeg":
+            # of a JPEG that is cut short the rest would be grey, and nothing would tell
+            picture.codec_context.options = {"err_detect": "explode"}
         yield replace(source, start=min(source.start, _first_picture(source)))
 
 
@@ -153,7 +157,7 @@ def _choose_streams(path: Path, container: InputContainer) -> Source:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream"
         raise MediaError(
             f"{str(path)!r} ({container.format.name}) holds {kinds} but no picture and no sound that can be "
-            "decoded; expected a video, sound or picture file; convert it to .mp4"
+            "decoded; expected a whole video, sound or picture file; copy it again, or convert it"
         )
     starts = [
         stream.start_time * stream.time_base

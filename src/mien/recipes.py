@@ -16,7 +16,7 @@ from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
 from mien.datasets.pairs import PairAugmentation
 from mien.errors import InputError
 from mien.losses import CoarseFineConfig
-from mien.models.attention import AttentionConfig, GCSAConfig
+from mien.models.attention import AttentionConfig, GCSAConfig, MECSConfig
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig
 from mien.models.speech import SpeechNetConfig
@@ -53,6 +53,8 @@ class TrainConfig:
     """The loss of both modalities together (Eq. 5); at scale 0, the likelihood of the fused probabilities."""
     auxiliary: float = 0.0
     """Weight of the likelihood of each modality's own probabilities beside the fused ones'."""
+    clip: float = 5.0
+    """Length to which a step's longer gradients are cut; 0 cuts none."""
     ema: float = 0.998
     """Decay per step of the running mean of the weights, which is what is evaluated and kept."""
     label_smoothing: float = 0.0
@@ -83,8 +85,12 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "learning_rate", "n_parts"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0")
-        if self.per_class < 0:
-            raise InputError(f"per_class is {self.per_class}; expected 0 or more")
+        for name in ("per_class", "weight_decay", "clip", "mixup", "balance"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        for name in ("ema", "warmup", "label_smoothing", "distil"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if self.batch_size % self.n_parts:
             raise InputError(
                 f"batch_size is {self.batch_size}, n_parts {self.n_parts}; expected a multiple of the parts"
@@ -150,8 +156,8 @@ def train_speech() -> TrainConfig:
     )
 
 
-def train_both() -> TrainConfig:
-    """Both networks at once on label-paired faces and speech, with settings that learn in a short time."""
+def train_tuned() -> TrainConfig:
+    """Both networks at once, with settings that learn in a short time."""
     return TrainConfig(
         modality="both",
         network=ExpressionNetConfig(
@@ -167,7 +173,16 @@ def train_both() -> TrainConfig:
     )
 
 
-def train_both_as_paper() -> TrainConfig:
+def train_abstract() -> TrainConfig:
+    """`tuned` with the attention that the paper's abstract names: GCSA for speech, MECS for faces."""
+    mecs = MECSConfig(residual=True, post_bn=True)
+    config = train_tuned()
+    assert isinstance(config.network, ExpressionNetConfig)
+    face = dataclasses.replace(config.network.face, attention=AttentionConfig(name="mecs", mecs=mecs))
+    return dataclasses.replace(config, network=dataclasses.replace(config.network, face=face))
+
+
+def train_paper() -> TrainConfig:
     """Both networks at once with the paper's own training settings (§6.1), where it names them."""
     return TrainConfig(
         modality="both",
@@ -180,6 +195,7 @@ def train_both_as_paper() -> TrainConfig:
         weight_decay=0.0,
         schedule="constant",
         warmup=0.0,
+        clip=0.0,
         ema=0.0,
         coarse_fine=CoarseFineConfig(),
     )
@@ -188,8 +204,9 @@ def train_both_as_paper() -> TrainConfig:
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "face": train_face,
     "speech": train_speech,
-    "both": train_both,
-    "paper": train_both_as_paper,
+    "tuned": train_tuned,
+    "abstract": train_abstract,
+    "paper": train_paper,
 }
 
 

@@ -13,6 +13,7 @@ import torch
 
 from mien.calibration import fit_temperature
 from mien.expressions import EXPRESSIONS
+from mien.fusion import nearest_ratio
 from mien.metrics import accuracy, confusion, per_class, uar
 from mien.models.checkpoint import load_network, save_network
 from mien.models.network import ExpressionNet, LogProbs
@@ -96,8 +97,14 @@ def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
 
 
 def split(network: ExpressionNet, spec: ModelSpec) -> dict[str, tuple[FaceNet | SpeechNet, ModelSpec]]:
-    """The networks of face and voice in the whole one, each with a specification of its own."""
+    """The networks of face and voice in the whole one, each with a specification of its own.
+
+    Where m:n was learned, both tell the nearest of the 19 ratios.
+    """
     parts: dict[str, tuple[FaceNet | SpeechNet, ModelSpec]] = {}
+    if network.config.learned:
+        ratio = nearest_ratio(network.rule.voice_share)
+        spec = replace(spec, training=spec.training | {"ratio": list(ratio)})
     if network.face is not None:
         parts["face"] = (
             network.face,

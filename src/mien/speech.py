@@ -256,6 +256,6 @@ def _load_detector() -> InferenceSession:
         weights,
         SPEECH_SHA256,
         told="the speech detector's weights have",
-        mend=": run  pip install --force-reinstall mien",
+        mend="; install mien anew from its clone or wheel",
     )
     return open_session(weights)

@@ -23,7 +23,7 @@ FLAG_MEANINGS = {
     "no_face": "1: nobody is seen in this frame",
     "no_speech": "1: no speech is heard here",
     "silent": "1: no sound track, or digital silence, here",
-    "interpolated": "1: the face was not looked at here; filled in from its neighbours",
+    "interpolated": "1: the face was not looked at here, or not found; filled in from its neighbours",
     "voice_unassigned": "1: speech is heard, but not known to be this person's",
     "low_confidence": "1: the largest fused probability is small",
 }

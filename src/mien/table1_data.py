@@ -185,7 +185,7 @@ class Recordings:
         return None if told.get("n_unlabelled") == 0 else (batches, told)
 
     def scored(self) -> dict[str, Scored]:
-        """All labelled frames."""
+        """All labelled frames that have a crop."""
         return {"frames": Frames([each for each in self.videos if each.split == "val"], N_FACES)}
 
 

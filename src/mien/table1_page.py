@@ -34,7 +34,8 @@ expression to the next there, and a face stands still for a second: what smoothi
 carry one label by construction. Rows trained on videos see windows of such pseudo-videos of `train`.
 """,
     "Aff-Wild2": """\
-*Frames*: all labelled frames of Aff-Wild2's validation videos (`val`), which are scored only; the epoch and
+*Frames*: the labelled frames of Aff-Wild2's validation videos (`val`) that have a crop; the challenge also
+counts those few without one, and `mien evaluate` gives both figures. They are scored only; the epoch and
 the ratios are picked on `choose`, videos held out of its training set. The paper picked checkpoint, ratio and
 δ on the validation set itself. *Post-processed*: the same, smoothed over a video's labelled frames. Every row
 is trained on videos here, so that `videos` is `va-gcsa` over again. Face nets that are first trained alone
@@ -155,7 +156,7 @@ def cells_of(row: Row, results: Results) -> list[str]:
     view = headline(row, own[0])
     seconds = [result["seconds"] for result in own if result.get("seconds") is not None]
     return [
-        row.title,
+        row.title + _ratios(own),
         "—" if row.paper is None else f"{row.paper:.2f}",
         *(_scores(own, each) for each in ("clips", "frames", "post")),
         _difference(row, results, view),
@@ -165,6 +166,12 @@ def cells_of(row: Row, results: Results) -> list[str]:
         str(len(own)),
         f"{fmean(seconds):.0f}" if seconds else "—",
     ]
+
+
+def _ratios(own: Sequence[dict[str, Any]]) -> str:
+    """The m:n that a row's fusion took in each seed, voice to face, where it took any."""
+    taken = ["{:.3g}:{:.3g}".format(*result["weights"]) for result in own if "weights" in result]
+    return f" ({', '.join(taken)})" if taken and {*taken} != {"1:1"} else ""
 
 
 def headline(row: Row, result: dict[str, Any]) -> str:

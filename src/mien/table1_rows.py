@@ -107,8 +107,8 @@ R2PLUS1D = ("network.face.stem_strides=[2,2]", "network.face.backbone=r2plus1d18
 SEMI, POOL = ("semi.n_faces=32", "ema=0.999"), (f"per_class={PER_CLASS}",)
 BOTH = POOL + SEMI
 FACES = "faces without labels, as `faces_unlabelled` beside the pairs or as a prepared corpus"
-CORPORA = "prepared corpora to draw the pool from"
-MORE = "prepared corpora with more faces than the pool takes"
+CORPORA = "prepared corpora to draw the pool from, with --aff-wild2"
+MORE = "prepared corpora with more faces than the pool takes, with --aff-wild2"
 T, C, R = GROUPS = ("table 1", "controls", "the rest")
 FULL, PLAIN, APART = ("va-gcsa-cf", "va-gcsa-cf"), ("a", "v"), ("a-gcsa", "v-gcsa")
 

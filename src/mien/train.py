@@ -156,7 +156,8 @@ def take_step(state: State, batches: Batches, config: TrainConfig, n_steps: int)
     state.counts += state.team.reduce(counts, "sum")
     if config.semi.n_faces:
         state.semi = SemiState(*(state.team.reduce(each, "mean") for each in semi))
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    if config.clip:
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
     state.optimiser.step()
     update_average(state, config)
     note_loss(state.history, state.team.reduce(loss, "mean").item())
@@ -289,6 +290,8 @@ def finish_epoch(state: State, batches: Batches, spec: ModelSpec, config: TrainC
     network.load_state_dict(state.average)
     entry = state.history[-1]
     entry.update(held_out_scores(held_out_logits(network.eval(), batches), batches))
+    if isinstance(network, ExpressionNet) and network.config.learned:
+        entry["voice_share"] = network.rule.voice_share
     score = -entry["choose_loss"] if config.chosen_by == "loss" else entry["choose_macro_f1"]
     if score > state.best:
         state.best = score

@@ -145,7 +145,8 @@ def mix(samples: Shaped[np.ndarray, "channels samples"]) -> Float32[np.ndarray, 
     >>> mix(np.array([[-32768, 0], [0, 16384]], np.int16)).tolist()
     [-0.5, 0.25]
     """
-    scaled = samples.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some numbers that are none warn when they are converted
+        scaled = samples.astype(np.float64)
     if samples.dtype.kind in "iu":
         full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
         scaled /= full_scale

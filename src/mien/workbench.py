@@ -31,7 +31,7 @@ app.add_typer(reproductions, name="reproduce")
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="face, speech, both, or paper: both as the paper trains.")],
+    recipe: Annotated[str, typer.Argument(help="face; speech; or both at once: tuned, abstract or paper.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -135,6 +135,11 @@ def evaluate(
         if model.endswith(CHECKPOINT) and is_prepared(data):
             from mien.recorded import score_prepared
 
+            if crops or fusion != "proportion" or extractor:
+                raise InputError(
+                    "--crops, --fusion and --extractor are not for what `mien prepare` wrote, where crops "
+                    "are cut, and a checkpoint fuses as it was trained; leave them out"
+                )
             refuse_file(out)
             path = Path(model)
             predictions = score_prepared(path, data, split, hook)
@@ -171,7 +176,10 @@ def export(
         list[Path], typer.Argument(help="A face checkpoint, a speech one, or one of each.")
     ],
     out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
-    weights: Annotated[str, typer.Option(help="m:n of the proportion rule, voice to face.")] = "1:1",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="m:n of the proportion rule, voice to face; else as learned together, or 1:1."),
+    ] = None,
     mask: Annotated[
         list[str] | None, typer.Option(help="Expression that the voice never gives; repeatable.")
     ] = None,
@@ -190,7 +198,7 @@ def export(
     written = run(
         checkpoints,
         out,
-        weights=read_weights(weights),
+        weights=None if weights is None else read_weights(weights),
         masked=tuple(mask or ()),
         figures=read_figures(figures or []),
         extractors=extractor or [],

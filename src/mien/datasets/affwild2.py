@@ -151,10 +151,10 @@ def read_annotation(path: Path) -> tuple[str | None, ...]:
     except (OSError, UnicodeDecodeError) as failure:
         raise DatasetError(f"{where}: cannot be read as text ({failure}); fetch it again") from None
     names = [name.strip() for name in header.split(",")]
-    if sorted(names) not in (sorted(EXPRESSIONS), sorted({*EXPRESSIONS} - {"Other"})):
+    if tuple(names) not in (EXPRESSIONS, EXPRESSIONS[:-1]):
         raise DatasetError(
-            f"{where} line 1: classes are {header[:80]!r}; expected {', '.join(EXPRESSIONS)}, "
-            "each once, in any order, Other only in later editions"
+            f"{where} line 1: classes are {header[:80]!r}; expected {','.join(EXPRESSIONS)}, "
+            "in this order, without Other in earlier editions"
         )
     meaning = {"-1": None, **{str(index): name for index, name in enumerate(names)}}
     for number, line in enumerate(lines, 2):

@@ -48,6 +48,16 @@ class KeyFrameAlignment(nn.Module):
         self.voice_merit = nn.Linear(N_FEATURES, 1)
         self.face_merit = nn.Linear(N_FEATURES, 1)
 
+    def leave_shares(self) -> None:
+        """Keeps the modalities' shares as they are, equal at first: without dilated fusion nothing uses them.
+
+        Processes that train together wait for the gradient of every weight that is to be trained.
+        """
+        for part in (self.voice_merit, self.face_merit):
+            torch.nn.init.zeros_(part.weight)
+            torch.nn.init.zeros_(part.bias)
+            part.requires_grad_(False)
+
     def forward(
         self,
         voice_BKD: Float[Tensor, "B K D"],
@@ -136,7 +146,7 @@ def steps_at(steps_BDT: Float[Tensor, "B D T"], places_BK: Float[Tensor, "B K"])
     before = places.floor().long().clamp(max=max(last - 1, 0))
     after = (before + 1).clamp(max=last)
     share_BK1 = (places - before).unsqueeze(-1)
-    steps_BTD = steps_BDT.transpose(1, 2)
+    steps_BTD = steps_BDT.transpose(1, 2).float()  # bfloat16 is too coarse for places between steps
     index = [each.unsqueeze(-1).expand(-1, -1, steps_BTD.shape[-1]) for each in (before, after)]
     low, high = (steps_BTD.gather(1, each) for each in index)
     return torch.lerp(low, high, share_BK1.expand_as(low))

@@ -13,11 +13,29 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
+from mien.errors import InputError
 from mien.models.layers import Depthwise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+
+FEWEST_CHANNELS = 64
+"""That a block is given anywhere."""
+
+
+def refuse_no_divisors(**numbers: int) -> None:
+    """Checks that channels can be divided by numbers, wherever a block stands.
+
+    Raises:
+        InputError: One of them divides some block's channels unevenly, or not at all.
+    """
+    for name, number in numbers.items():
+        if number < 1 or FEWEST_CHANNELS % number:
+            raise InputError(
+                f"{name} is {number}; expected a divisor of {FEWEST_CHANNELS}: 1, 2, 4 and so on"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +59,11 @@ class GCSAConfig:
     spatial: bool = True
     """Gate by two convolutions (Eq. 3)."""
 
+    def __post_init__(self) -> None:
+        refuse_no_divisors(groups=self.groups, ratio=self.ratio)
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise InputError(f"kernel is {self.kernel}; expected an odd number, 1 or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MECSConfig:
@@ -58,6 +81,9 @@ class MECSConfig:
     """Add the input to the output; the published block has no identity path."""
     post_bn: bool = False
     """Batch norm on the output, before the input is added; the published block has no norm."""
+
+    def __post_init__(self) -> None:
+        refuse_no_divisors(ratio=self.ratio)
 
 
 AttentionName = Literal["none", "gcsa", "mecs", "convctl"]

@@ -59,9 +59,16 @@ def load_network(path: Path) -> tuple[FaceNet | SpeechNet | ExpressionNet, Model
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
-    """Writes named tensors and text as one safetensors file, whole or not at all."""
+    """Writes named tensors and text as one safetensors file, whole or not at all.
+
+    Raises:
+        OSError: There is no room for it, or it may not be written there.
+    """
     with written_whole(path) as aside:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written ({error})") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -13,7 +13,14 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention, shuffle_channels
-from mien.models.layers import N_FEATURES, conv_bn_relu, depthwise_bn_relu, initialise, refuse_width
+from mien.models.layers import (
+    N_FEATURES,
+    conv_bn_relu,
+    depthwise_bn_relu,
+    initialise,
+    refuse_dropout,
+    refuse_width,
+)
 from mien.models.resnet import ClipResNet18, ResNet18
 
 if TYPE_CHECKING:
@@ -54,6 +61,7 @@ class FaceNetConfig:
                 "leave them at (2, 2)"
             )
         refuse_width(self.backbone, self.n_features)
+        refuse_dropout(self.dropout)
 
     @property
     def given(self) -> int | None:

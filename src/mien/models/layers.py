@@ -56,6 +56,16 @@ def initialise(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def refuse_dropout(share: float) -> None:
+    """Checks a share of features that is dropped.
+
+    Raises:
+        InputError: It is below 0, or nothing would be left.
+    """
+    if not 0 <= share < 1:
+        raise InputError(f"dropout is {share}; expected 0 or more, below 1")
+
+
 def refuse_width(backbone: str, n_features: int | None) -> None:
     """Checks that a width of given features stands beside the backbone that has none of its own.
 

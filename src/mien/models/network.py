@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
+    from mien.models.alignment import Aligned
+
 
 class LogProbs(NamedTuple):
     """Log-probabilities by modality; rows of a missing modality are not defined."""
@@ -90,6 +92,8 @@ class ExpressionNet(nn.Module):
         self.speech = SpeechNet(config.speech, n_expressions) if config.modalities != "face" else None
         self.alignment = None if config.alignment == "none" else KeyFrameAlignment()
         self.dilated = DilatedFusion() if config.alignment == "align_dilated" else None
+        if self.alignment is not None and self.dilated is None:
+            self.alignment.leave_shares()
         self.rule = ProportionRule(config.voice_weight, config.face_weight, learned=config.learned)
 
     def forward(
@@ -112,7 +116,8 @@ class ExpressionNet(nn.Module):
         """
         face_BD = face_BE = voice_BD = voice_BE = None
         if self.alignment is not None and places_BK is not None:
-            voice_BD, face_BD = self.align(face_BKHW, face_mask_BK, log_mel_BMF, column_mask_BF, places_BK)
+            inputs = face_BKHW, face_mask_BK, log_mel_BMF, column_mask_BF, places_BK
+            voice_BD, face_BD, _ = self.align(*inputs)
         assert self.alignment is None or face_BD is not None, "alignment needs to know when faces were seen"
         if self.face is not None:
             if face_BD is None:
@@ -162,8 +167,11 @@ class ExpressionNet(nn.Module):
         log_mel_BMF: Float[Tensor, "B M F"],
         column_mask_BF: Bool[Tensor, "B F"],
         places_BK: Float[Tensor, "B K"],
-    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
-        """Features of voice and face, each frame weighed by their agreement or mixed with those around it."""
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"], Aligned]:
+        """Features of voice and face, each frame weighed by their agreement or mixed with those around it.
+
+        The weights of frames and modalities come beside them, to be looked at.
+        """
         assert self.alignment is not None
         assert self.speech is not None
         face_BKD = self.encode_faces(face_BKHW, face_mask_BK)
@@ -175,10 +183,14 @@ class ExpressionNet(nn.Module):
         aligned = self.alignment(voice_BKD, face_BKD, *masks)
         if self.dilated is not None:
             pair = self.dilated(voice_BKD, face_BKD, *masks, aligned)
-            return masked_mean(pair[0], masks[0]), masked_mean(pair[1], masks[1])
+            return masked_mean(pair[0], masks[0]), masked_mean(pair[1], masks[1]), aligned
         weights = [aligned.frames.masked_fill(~mask, 0.0).unsqueeze(-1) for mask in masks]
         sums = [weight.sum(1).clamp(min=1e-6) for weight in weights]
-        return (weights[0] * voice_BKD).sum(1) / sums[0], (weights[1] * face_BKD).sum(1) / sums[1]
+        voice_BD, face_BD = (
+            (weight * each).sum(1) / total
+            for weight, each, total in zip(weights, (voice_BKD, face_BKD), sums, strict=True)
+        )
+        return voice_BD, face_BD, aligned
 
 
 def with_stand_ins(

@@ -14,7 +14,7 @@ from torch import nn
 
 from mien.errors import InputError
 from mien.models.attention import AttentionConfig, build_attention
-from mien.models.layers import N_FEATURES, initialise, refuse_width
+from mien.models.layers import N_FEATURES, initialise, refuse_dropout, refuse_width
 from mien.models.resnet import BasicBlock, ResNet18
 from mien.windows import QUIETEST
 
@@ -52,6 +52,7 @@ class SpeechNetConfig:
                 "leave them true"
             )
         refuse_width(self.backbone, self.n_features)
+        refuse_dropout(self.dropout)
 
     @property
     def given(self) -> int | None:
