@@ -7,20 +7,15 @@ both forms are the same network at half the size.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import tempfile
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS, position
@@ -30,6 +25,7 @@ from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet
 from mien.models.parts import FaceEncoder, FaceHead, SpeechEncoder, SpeechHead
 from mien.models.speech import SpeechNet
+from mien.onnxfile import write_onnx
 from mien.predictor import (
     FACE_FILES,
     SPEECH_FILES,
@@ -39,15 +35,13 @@ from mien.predictor import (
     read_manifest,
     write_manifest,
 )
-from mien.spec import KEY, ModelSpec
+from mien.spec import ModelSpec
 from mien.speech import N_MELS
 from mien.whole import checksum
 from mien.windows import N_COLUMNS, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor, nn
+    from collections.abc import Sequence
 
 PARITY = 1e-4
 """Largest difference allowed between a probability by torch and by ONNX."""
@@ -79,8 +73,7 @@ def export(
     Args:
         checkpoints: Files written by `mien train`.
         folder: Where the model goes; its name is the model's. A model that is there is replaced whole.
-        weights: m and n of the proportion rule: voice, face; None: those that both checkpoints learned with
-            each other, or 1:1.
+        weights: m and n of the proportion rule; None: those that the checkpoints learned together, or 1:1.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
@@ -99,7 +92,7 @@ def export(
         raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
-    voice_weight, face_weight = weights or learned_weights([spec for _, spec in networks])
+    m, n = weights or learned_weights([spec for _, spec in networks])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = Path(aside) / "made"
@@ -113,8 +106,8 @@ def export(
         info = ModelInfo(
             name=folder.name,
             folder=made,
-            voice_weight=voice_weight,
-            face_weight=face_weight,
+            voice_weight=m,
+            face_weight=n,
             sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
@@ -124,9 +117,8 @@ def export(
         if folder.exists():
             folder.rename(Path(aside) / "replaced")
         made.rename(folder)
-    return Exported(
-        folder=folder, parity=parity, size_bytes=sum(path.stat().st_size for path in folder.iterdir())
-    )
+    size_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    return Exported(folder=folder, parity=parity, size_bytes=size_bytes)
 
 
 def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:
@@ -296,78 +288,6 @@ def write_modality(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) 
         )
     save_network(network.half(), spec, folder / f"{spec.modality}.safetensors")
     network.float()
-
-
-def write_onnx(
-    module: nn.Module, inputs: dict[str, Tensor], output: str, spec: ModelSpec, path: Path
-) -> None:
-    """One module as ONNX, any number of rows at once, weights as float16, the specification inside."""
-    batch = torch.export.Dim("batch")
-    with warnings.catch_warnings(), quiet_exporter():
-        warnings.simplefilter("ignore")  # torch's own, about torch's own code
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=[output],
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            dynamo=True,
-            optimize=False,  # it would fold batch norms into convolutions, which float16 then no longer holds
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    forget_origin(model)
-    halve_weights(model)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, spec.to_text()
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Keeps torch's exporter from telling that torchvision, which nothing here needs, is absent."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def forget_origin(model: onnx.ModelProto) -> None:
-    """Removes the source paths and code lines that torch's exporter stores with each node."""
-    graph = model.graph
-    for part in (
-        model,
-        graph,
-        *graph.node,
-        *graph.initializer,
-        *graph.value_info,
-        *graph.input,
-        *graph.output,
-    ):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-
-
-def halve_weights(model: onnx.ModelProto) -> None:
-    """Stores float32 weights that float16 holds exactly as float16, with a cast in front of their use."""
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        small = values.astype(np.float16)
-        if values.size < 64 or not np.array_equal(small.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(small, f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
-    for node in reversed(casts):
-        model.graph.node.insert(0, node)
 
 
 def round_to_half(network: FaceNet | SpeechNet) -> None:
