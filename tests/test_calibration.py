@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.calibration import TEMPERATURES, ReliabilityBin, expected_gap, fit_temperature, reliability
+from mien.calibration import (
+    TEMPERATURES,
+    ReliabilityBin,
+    expected_gap,
+    fit_bias,
+    fit_temperature,
+    reliability,
+)
 from mien.errors import MetricError
 from mien.expressions import EXPRESSIONS
 
@@ -24,6 +31,45 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def two_class(confidences: list[float]) -> np.ndarray:
     """Rows that believe in Anger to these degrees."""
     return np.array([[one, 1 - one] for one in confidences])
+
+
+def test_a_bias_is_found_where_there_is_one_and_classes_of_no_rows_stay() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4000, 8)).astype(np.float32)
+    logits[:, 7] = -20.0  # never said and never right
+    wanted = np.array([0.6, -0.4, 0.2, 0.0, -0.3, 0.1, -0.2, 0.0])
+    probs = np.exp(logits / 0.7 + wanted)
+    probs /= probs.sum(1, keepdims=True)
+    labels = [EXPRESSIONS[generator.choice(8, p=row)] for row in probs]
+    bias, temperature = fit_bias(logits, labels)
+    assert temperature == pytest.approx(0.7, abs=0.05)
+    centred = wanted[:7] - wanted[:7].mean()
+    np.testing.assert_allclose(bias[:7] - bias[:7].mean(), centred, atol=0.12)
+    assert abs(bias[7]) < 0.01
+
+
+def test_a_bias_of_few_rows_stays_near_nothing_and_of_none_is_nothing() -> None:
+    logits = np.log(np.full((3, 8), 0.125))
+    bias, temperature = fit_bias(logits, ["Fear", "Fear", None])
+    assert 0.1 < bias[EXPRESSIONS.index("Fear")] < 1
+    assert 0.01 <= temperature <= 100
+    with pytest.raises(MetricError, match="has a label"):
+        fit_bias(logits, [None, None, None])
+
+
+@given(st.integers(0, 99))
+def test_a_bias_never_makes_the_labels_less_likely(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 3, (30, 8))
+    labels = [EXPRESSIONS[k] for k in generator.integers(0, 8, 30)]
+    at = [EXPRESSIONS.index(label) for label in labels]
+
+    def loss(scores: np.ndarray) -> float:
+        return float((np.logaddexp.reduce(scores, axis=1) - scores[range(30), at]).sum())
+
+    bias, temperature = fit_bias(logits, labels)
+    best = logits / fit_temperature(logits, labels)
+    assert loss(logits / temperature + bias) <= loss(best) + 1e-6
 
 
 def test_two_bins_by_hand() -> None:

@@ -19,7 +19,7 @@ import torch
 from corpora import write_emodb, write_ferplus, write_ravdess
 from mien import sources
 from mien import train as training
-from mien.calibration import fit_temperature
+from mien.calibration import fit_bias, fit_temperature
 from mien.datasets.augment import FaceAugmentation
 from mien.datasets.batches import Batch, Batches, FaceBatches, HeldOut
 from mien.errors import CheckpointError, DatasetError, InputError, MienError
@@ -265,8 +265,10 @@ def test_run_that_starts_from_a_checkpoint_has_its_weights_and_says_so(
 ) -> None:
     start = run / f"{config.modality}.safetensors"
     still = replace(config, learning_rate=1e-12, rule_learning_rate=1e-12, epochs=1, ema=0.0)
-    first, _ = load_network(train(still, data, tmp_path / "first", no_hook, start))
-    again, spec = load_network(train(still, data, tmp_path / "again", no_hook, start))
+    train(still, data, tmp_path / "first", no_hook, start)
+    train(still, data, tmp_path / "again", no_hook, start)
+    first, _ = load_network(tmp_path / "first" / "best.safetensors")  # before its calibration
+    again, spec = load_network(tmp_path / "again" / "best.safetensors")
     before, _ = load_network(start)
     for name, weights in before.named_parameters():
         torch.testing.assert_close(first.get_parameter(name), weights, atol=1e-6, rtol=0)
@@ -297,12 +299,47 @@ def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path,
     assert load_network(student)[1].training["data"]["unlabelled"] == 5
 
 
+@pytest.mark.parametrize("config", ["face"], indirect=True)
+def test_a_last_run_learns_the_held_out_faces_too(
+    data: Path, run: Path, config: TrainConfig, tmp_path: Path
+) -> None:
+    last = replace(config, hold_out=False, epochs=2)
+    with pytest.raises(InputError, match="held to it"):
+        train(last, data, tmp_path / "none", no_hook)
+    batches, _ = read_batches(last, data, no_hook)
+    assert isinstance(batches, FaceBatches)
+    before, n_held = batches.n_train, len(batches.held_labels)
+    batches.learn_held_out()
+    assert batches.n_train == len(batches.images) == len(batches.names) == before + n_held
+    assert torch.equal(batches.images[before:], batches.held_images)
+    assert batches.labels[before:] == batches.held_labels
+    path = train(last, data, tmp_path / "run", no_hook, start=run / "face.safetensors")
+    network, spec = load_network(path)
+    held_out = held_out_logits(load_network(run / "face.safetensors")[0], batches)
+    bias, temperature = fit_bias(held_out, batches.held_labels)
+    assert spec.temperature == pytest.approx(temperature), "of what was said before the faces were learnt"
+    state, _ = load_tensors(tmp_path / "run" / "state.safetensors")
+    state["average/head.1.bias"] += torch.from_numpy(bias * temperature).float()
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(state[f"average/{name}"], tensor, rtol=0, atol=1e-6)  # of the last epoch
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert sum(entry["n"] for entry in history) == 2 * (batches.n_train // last.batch_size)
+
+
 def test_confidence_is_fitted_to_labels_and_not_to_votes(data: Path, run: Path, config: TrainConfig) -> None:
     batches, _ = read_batches(config, data, no_hook)
     network, spec = load_network(run / f"{config.modality}.safetensors")
-    labels = np.eye(8)[[EXPRESSIONS.index(label) for label in batches.held_labels]]
-    logits = held_out_logits(network, batches)
-    assert spec.temperature == pytest.approx(fit_temperature(logits, labels))
+    best, _ = load_network(run / "best.safetensors")
+    logits, kept = held_out_logits(best, batches), best.state_dict()
+    if config.modality == "both":
+        labels = np.eye(8)[[EXPRESSIONS.index(label) for label in batches.held_labels]]
+        assert spec.temperature == pytest.approx(fit_temperature(logits, labels))
+    else:
+        bias, temperature = fit_bias(logits, batches.held_labels)
+        assert spec.temperature == pytest.approx(temperature)
+        kept["head.1.bias"] += torch.from_numpy(bias * temperature).float()
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, kept[name], rtol=0, atol=1e-6)
 
 
 def test_start_that_does_not_fit_is_refused(

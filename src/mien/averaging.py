@@ -15,8 +15,9 @@ from mien.calibration import fit_temperature
 from mien.datasets.pairs import PairAugmentation
 from mien.errors import CheckpointError
 from mien.models.checkpoint import load_network, save_network
+from mien.models.network import ExpressionNet
 from mien.recipes import RECIPES
-from mien.selection import held_out_logits, held_out_scores
+from mien.selection import correct_head, held_out_logits, held_out_scores
 from mien.sources import read_batches
 from mien.whole import checksum
 
@@ -67,7 +68,10 @@ def average(
         {"sha256": checksum(path), **each.training}
         for path, each in zip(checkpoints, (spec, *(other for _, other in others)), strict=True)
     ]
-    temperature = float(fit_temperature(logits, batches.held_labels))
+    if isinstance(network, ExpressionNet):
+        temperature = float(fit_temperature(logits, batches.held_labels))
+    else:
+        temperature = correct_head(network, logits, batches)
     save_network(network, replace(spec, temperature=temperature, training={"mean_of": parts, **scores}), out)
     return scores
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TEMPERATURES = (0.01, 100.0)
 """Between these a temperature is looked for; data that ask for less or more get the nearer bound."""
 
+BIAS_DEVIATION = 0.5
+"""Of the biases of classes, before the data are seen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityBin:
@@ -118,6 +121,62 @@ def fit_temperature(
         middle = (low + high) / 2
         low, high = (low, middle) if slope(float(np.exp(middle))) > 0 else (middle, high)
     return float(np.exp(-(low + high) / 2))
+
+
+def fit_bias(
+    logits: Float[np.ndarray, "rows classes"],
+    labels: Sequence[str | None],
+    classes: tuple[str, ...] = EXPRESSIONS,
+) -> tuple[Float64[np.ndarray, "classes"], float]:
+    """The bias b and temperature T at which softmax(logits / T + b) is most likely, given the labels.
+
+    A net that learnt shares of votes gives a class its share of all votes; a label is what most votes say,
+    and goes to frequent classes more often than that. Biases are held near 0, as if drawn from a normal
+    distribution of deviation `BIAS_DEVIATION`, so that classes of a few rows do not run away. The loss is
+    convex in b and 1 / T together, and Newton's steps find its least; T lies within `TEMPERATURES`.
+
+    Args:
+        logits: Or log-probabilities; finite.
+        labels: Names; a row of None does not enter.
+        classes: Names, in the order of the columns.
+
+    Raises:
+        MetricError: As `fit_temperature`.
+    """
+    sharpness = 1 / fit_temperature(logits, labels, classes)
+    positions, kept = labelled(labels, classes)
+    wanted, n = np.eye(len(classes))[positions], len(classes)
+    scores = np.asarray(logits[kept], np.float64)
+    scores = scores - scores.max(axis=1, keepdims=True)
+    prior = 1 / (len(scores) * BIAS_DEVIATION**2)
+    values = np.append(np.zeros(n), sharpness)
+
+    def probs_at(values: Float64[np.ndarray, "_"]) -> Float64[np.ndarray, "rows classes"]:
+        raw = values[n] * scores + values[:n]
+        raw = np.exp(raw - raw.max(axis=1, keepdims=True))
+        return np.asarray(raw / raw.sum(axis=1, keepdims=True))
+
+    def loss_at(values: Float64[np.ndarray, "_"]) -> float:
+        likely = (probs_at(values) * wanted).sum(axis=1)
+        return float(-np.log(np.maximum(likely, 1e-300)).mean() + prior * (values[:n] ** 2).sum() / 2)
+
+    for _ in range(50):
+        probs = probs_at(values)
+        mean = (probs * scores).sum(axis=1, keepdims=True)
+        slope = np.append(
+            (probs - wanted).mean(axis=0) + prior * values[:n], ((probs - wanted) * scores).sum(1).mean()
+        )
+        curve = np.zeros((n + 1, n + 1))
+        curve[:n, :n] = np.diag(probs.mean(axis=0) + prior) - probs.T @ probs / len(probs)
+        curve[:n, n] = curve[n, :n] = (probs * (scores - mean)).mean(axis=0)
+        curve[n, n] = (probs * (scores - mean) ** 2).sum(axis=1).mean() + 1e-9
+        step = np.linalg.solve(curve, slope)
+        share = next((0.5**k for k in range(30) if loss_at(values - 0.5**k * step) <= loss_at(values)), 0.0)
+        values = values - share * step
+        values[n] = np.clip(values[n], 1 / TEMPERATURES[1], 1 / TEMPERATURES[0])
+        if np.abs(share * step).max() < 1e-8:
+            break
+    return values[:n], float(1 / values[n])
 
 
 def labelled(

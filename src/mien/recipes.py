@@ -74,6 +74,9 @@ class TrainConfig:
     chosen_by: Literal["macro_f1", "loss"] = "macro_f1"
     """What the best epoch has: the highest macro-F1 on `choose`, or the lowest loss there, which is steadier
     where rare expressions have a few rows."""
+    hold_out: bool = True
+    """`choose` is held out of training. If not, its faces are trained on too, the last epoch is kept, and its
+    calibration is that of `--from`: a last run, whose settings others have chosen."""
     n_parts: int = 1
     """Parts of a batch, each drawn and normalised by itself; several processes share them out."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -108,8 +111,12 @@ class TrainConfig:
             )
         if self.modality == "both" and (self.mixup or self.label_smoothing or self.balance):
             raise InputError("mixup, label_smoothing and balance are settings of one network; leave them out")
-        if self.modality != "face" and (self.distil or self.unlabelled or self.semi.n_faces):
-            raise InputError("distil, unlabelled and semi are settings of faces alone; leave them out")
+        if self.modality != "face" and (
+            self.distil or self.unlabelled or self.semi.n_faces or not self.hold_out
+        ):
+            raise InputError(
+                "distil, unlabelled, semi and hold_out are settings of faces alone; leave them out"
+            )
         if self.unlabelled and self.semi.n_faces:
             raise InputError("unlabelled and semi.n_faces are two uses of the same faces; set one of them")
         if self.semi.n_faces % self.n_parts:

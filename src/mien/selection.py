@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
-from mien.calibration import fit_temperature
+from mien.calibration import fit_bias, fit_temperature
 from mien.expressions import EXPRESSIONS
 from mien.fusion import nearest_ratio
 from mien.metrics import accuracy, confusion, per_class, uar
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Float32, Float64
-    from torch import nn
 
     from mien.datasets.batches import Batches
     from mien.models.face import FaceNet
@@ -78,15 +78,28 @@ def held_out_opinions(network: nn.Module, batches: Batches) -> dict[str, Float32
     }
 
 
-def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
+def calibrate(spec: ModelSpec, batches: Batches, out: Path, held_for: Path | None = None) -> None:
     """Writes the best network of a run with the temperature that fits it to the labels of `choose`.
 
     To labels, not to shares of votes: a confidence of 0.8 is to mean that the label is right in 8 of 10
-    cases, and a label gets most votes far more often than it gets any one of them.
+    cases, and a label gets most votes far more often than it gets any one of them. A network of one modality
+    also gets the bias of its head refitted.
+
+    Args:
+        spec: Of the run.
+        batches: Have the items.
+        out: Folder of the run.
+        held_for: The checkpoint that the items were held out for, if it was not this run: its calibration,
+            fitted on them, becomes this network's.
     """
     network, _ = load_network(out / "best.safetensors")
-    parts = {"fused": (network, spec)}
-    if isinstance(network, ExpressionNet) and network.config.alignment == "none":
+    if not isinstance(network, ExpressionNet):
+        asked = network if held_for is None else load_network(held_for)[0]
+        temperature = correct_head(network, held_out_logits(asked, batches), batches)
+        save_network(network, replace(spec, temperature=temperature), out / f"{spec.modality}.safetensors")
+        return
+    parts: dict[str, tuple[FaceNet | SpeechNet | ExpressionNet, ModelSpec]] = {"fused": (network, spec)}
+    if network.config.alignment == "none":
         parts |= split(network, spec)  # each network by itself, which is what `mien export` takes
     opinions = held_out_opinions(network, batches)
     for opinion, (part, part_spec) in parts.items():
@@ -94,6 +107,24 @@ def calibrate(spec: ModelSpec, batches: Batches, out: Path) -> None:
         save_network(
             part, replace(part_spec, temperature=temperature), out / f"{part_spec.modality}.safetensors"
         )
+
+
+@torch.no_grad()
+def correct_head(
+    network: FaceNet | SpeechNet, logits: Float32[np.ndarray, "items 8"], batches: Batches
+) -> float:
+    """Moves the bias of a network's head to where logits are likeliest to give the labels; the temperature.
+
+    Args:
+        network: Is changed.
+        logits: Of the items of `choose`, held out from whatever network said them.
+        batches: Have the labels.
+    """
+    bias, temperature = fit_bias(logits, batches.held_labels)
+    head = network.head[-1]
+    assert isinstance(head, nn.Linear)
+    head.bias.add_(torch.from_numpy(bias * temperature).to(head.bias))
+    return temperature
 
 
 def split(network: ExpressionNet, spec: ModelSpec) -> dict[str, tuple[FaceNet | SpeechNet, ModelSpec]]:

@@ -76,8 +76,16 @@ def train(
     """
     if start is None and (config.distil or config.unlabelled):
         raise InputError("distil and unlabelled need a teacher; name its checkpoint with --from")
+    if start is None and not config.hold_out:
+        raise InputError("hold_out=false needs a network that was held to it; name it with --from")
     torch.set_num_threads(n_threads)
     batches, told = read_batches(config, data, hook)
+    if not config.hold_out:
+        if not isinstance(batches, FaceBatches):
+            raise InputError(
+                "hold_out=false is for FER+ as it is; give --data the folder that holds `ferplus`"
+            )
+        batches.learn_held_out()
     if start is not None and (config.distil or config.unlabelled):
         told["unlabelled"] = ask_teacher(batches, load_network(start)[0], config, hook)
     return fit(config, batches, told, out, hook, start, n_threads)
@@ -123,7 +131,7 @@ def fit(
         hook("training", state.step, n_steps)
     if team.is_main_process:
         draw_learning_curves(state.history, out / "curve.png")
-        calibrate(spec, batches, out)
+        calibrate(spec, batches, out, held_for=None if config.hold_out else start)
     team.wait_for_everyone()
     return out / f"{spec.modality}.safetensors"
 
@@ -293,6 +301,8 @@ def finish_epoch(state: State, batches: Batches, spec: ModelSpec, config: TrainC
     if isinstance(network, ExpressionNet) and network.config.learned:
         entry["voice_share"] = network.rule.voice_share
     score = -entry["choose_loss"] if config.chosen_by == "loss" else entry["choose_macro_f1"]
+    if not config.hold_out:
+        score = float(state.step)  # the last epoch is kept
     if score > state.best:
         state.best = score
         save_network(network, spec, out / "best.safetensors")

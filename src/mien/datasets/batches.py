@@ -101,7 +101,7 @@ class FaceBatches:
         self.weights = draw_weights(train.labels, balance)
         self.held_images = torch.from_numpy(choose.images).unsqueeze(1)
         self.held_targets = choose.targets
-        self.held_labels = choose.labels
+        self.held_labels, self.held_names = choose.labels, choose.names
         self.n_train = len(train.labels)
         self.unlabelled: UInt8[np.ndarray, "faces height width"] = train.images[:0]
         """Faces that `draw_views` draws from; put some here, mapped ones as well."""
@@ -123,6 +123,15 @@ class FaceBatches:
         rows = torch.randint(len(self.unlabelled), (n_faces,))
         faces = torch.from_numpy(self.unlabelled[rows.numpy()]).unsqueeze(1).float() / 255
         return FaceViews(*(vary_faces(faces, self.size_px, each) for each in (weak, weak, strong)))
+
+    def learn_held_out(self) -> None:
+        """The faces of `choose` join the training faces; what is scored on them then says nothing."""
+        self.images = torch.cat([self.images, self.held_images])
+        self.targets = torch.cat([self.targets, torch.from_numpy(self.held_targets)])
+        self.labels += self.held_labels
+        self.names += self.held_names
+        self.weights = draw_weights(self.labels, self.balance)
+        self.n_train = len(self.labels)
 
     def learn_from(
         self, teacher: nn.Module, share: float, unlabelled: UInt8[np.ndarray, "faces size size"], hook: Hook
