@@ -135,7 +135,7 @@ def train_face() -> TrainConfig:
     """The face net of the default model: RHCNN with residual GCSA on 48 px grey crops."""
     return TrainConfig(
         modality="face",
-        network=FaceNetConfig(input_px=96, attention=_residual_gcsa(), mirrored=True),
+        network=FaceNetConfig(input_px=96, depths=(0, 4, 4), attention=_residual_gcsa(), mirrored=True),
         augmentation=FaceAugmentation(),
         epochs=40,
         batch_size=64,
