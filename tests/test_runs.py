@@ -16,7 +16,9 @@ from mien.semi import SemiConfig, start_semi
 from mien.spec import ModelSpec
 from mien.train import describe
 
-CONFIG = override(train_face(), ["network.attention.name=none", "network.input_px=16"])
+CONFIG = override(
+    train_face(), ["network.attention.name=none", "network.input_px=16", "network.depths=[0,2,2]"]
+)
 SPEC = describe(CONFIG, {}, 48)
 
 

@@ -256,7 +256,10 @@ def test_rows_that_the_data_lack_something_for_are_left_out(
     assert pretended == [("v", 0), ("resnet-a", 0)]
     told = [line for line in lines if "left out" in line]
     assert len(told) == 3
-    assert told[1] == "stage0-pool is left out: it needs prepared corpora to draw the pool from"
+    assert (
+        told[1]
+        == "stage0-pool is left out: it needs prepared corpora to draw the pool from, with --aff-wild2"
+    )
     assert "stage0-pool (it needs prepared corpora to draw" in (tmp_path / "table1.md").read_text("utf-8")
     assert not list(tmp_path.glob("stage0*"))
 
