@@ -23,8 +23,10 @@ def trained(depths: tuple[int, int, int], seed: int) -> FaceNet:
     return network.eval()
 
 
-@pytest.mark.parametrize("old", [(0, 2, 2), (1, 1, 3)])
-@pytest.mark.parametrize("added", [(0, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 3), (1, 2, 2)])
+@pytest.mark.parametrize(
+    ("old", "added"),
+    [((0, 2, 2), (2, 0, 0)), ((0, 2, 2), (0, 1, 0)), ((0, 2, 2), (0, 0, 3)), ((1, 1, 3), (1, 2, 2))],
+)
 def test_a_deeper_net_says_the_same(old: tuple[int, int, int], added: tuple[int, int, int]) -> None:
     shallow = trained(old, 0)
     depths = old[0] + added[0], old[1] + added[1], old[2] + added[2]

@@ -190,8 +190,16 @@ def test_alignment_shows_its_weights(aligned: ExpressionNet) -> None:
     assert aligned.dilated is not None or weights.voice_share[2] == 0.5
 
 
-@pytest.mark.parametrize("attention", ["none", "mecs", "convctl"])
-@pytest.mark.parametrize("alignment", ["align", "align_dilated"])
+@pytest.mark.parametrize(
+    ("attention", "alignment"),
+    [
+        ("none", "align_dilated"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [("mecs", "align"), ("mecs", "align_dilated"), ("convctl", "align")]
+        ),
+    ],
+)
 def test_alignment_works_in_bfloat16_behind_any_attention(attention: str, alignment: str) -> None:
     parts = {"face": face_config(attention), "speech": speech_config(attention)}
     network = ExpressionNet(ExpressionNetConfig(alignment=alignment, **parts), 8).train()
@@ -239,7 +247,9 @@ def test_the_nearest_face_stands_in() -> None:
     assert with_stand_ins(faces[:0], mask[:0]).shape == (0, 7, 2, 2)
 
 
-@pytest.fixture(scope="module", params=["resnet18", "r3d18", "r2plus1d18"])
+@pytest.fixture(
+    scope="module", params=["resnet18", "r3d18", pytest.param("r2plus1d18", marks=pytest.mark.slow)]
+)
 def other(request: pytest.FixtureRequest) -> ExpressionNet:
     """A network of other backbones: features of two widths, faces read together but for ResNet-18."""
     torch.manual_seed(0)

@@ -602,6 +602,7 @@ def test_running_statistics_of_parts_are_the_mean_of_what_each_makes_of_them() -
     assert norm.running_var.item() == pytest.approx(0.9 + 0.1 * (2 + 8) / 2)
 
 
+@pytest.mark.slow
 def test_a_run_with_faces_without_labels_is_resumed_bit_for_bit(
     data: Path, tmp_path: Path, monkeypatch
 ) -> None:
