@@ -385,6 +385,8 @@ def test_no_verb_is_answered_with_the_list_of_verbs(run: Run) -> None:
     code, _, err = run()
     assert code == 2
     assert all(verb in err for verb in VERBS)
+    code, _, err = run("reproduce")
+    assert (code, "\n  table1 " in err) == (2, True)
 
 
 def test_models_tells_terms_of_use(run: Run) -> None:

@@ -227,10 +227,10 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "mien"
-        if len(sys.argv) > 1:
-            tell_error(f"{error.format_message().rstrip('.')}; see  {command} --help")
+        if "\n" in error.format_message():
+            error.show()  # the list of verbs, where none was given
         else:
-            error.show()  # the help itself
+            tell_error(f"{error.format_message().rstrip('.')}; see  {command} --help")
         sys.exit(2)
     except MienError as error:
         tell_error(error)
