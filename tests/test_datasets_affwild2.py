@@ -76,9 +76,9 @@ def test_line_i_is_of_crop_i(tmp_path: Path) -> None:
     write_affwild2(tmp_path, [*SOME, Person("14-30-1920x1080", labels, of=VAL, crops=(2, 3, 7, 8, 9, 10))])
     video = {video.name: video for video in read_affwild2(tmp_path)[0]}["14-30-1920x1080"]
     assert video.frames == (2, 3, 7, 8, 9, 10)
-    assert video.labels == ("Surprise", "Sadness", "Anger", "Neutral", None, "Happiness")
-    for frame, label in zip(video.frames, video.labels, strict=True):
-        assert seen(video.crops / f"{frame:05d}.jpg") == shade(label)
+    assert video.labels == (*reversed(NAMES), None, "Happiness")
+    for frame in video.frames:
+        assert seen(video.crops / f"{frame:05d}.jpg") == shade(video.labels[frame - 1])
 
 
 @pytest.mark.parametrize("names", [NAMES, SEVEN])
@@ -374,9 +374,8 @@ def test_any_annotation_and_crops(data: st.DataObject, labels: list[int]) -> Non
             (root / "cropped_aligned" / "d" / f"{frame:05d}.jpg").touch()
         (video,), skipped = read_affwild2(root)
     assert set(video.frames) == crops - {len(labels) + 1}
-    expected = [NAMES[labels[frame - 1]] if labels[frame - 1] >= 0 else None for frame in video.frames]
-    assert list(video.labels) == expected
-    n_labelled = sum(label is not None for label in video.labels)
+    assert list(video.labels) == [NAMES[label] if label >= 0 else None for label in labels]
+    n_labelled = sum(video.labels[frame - 1] is not None for frame in video.frames)
     n_lost = sum(n for reason, n in skipped.items() if reason.startswith("labelled line"))
     assert n_labelled + n_lost == sum(label >= 0 for label in labels) + 3  # a, b and c have no crops
     assert skipped["crop after the last line"] + len(video.frames) == len(crops)

@@ -9,6 +9,7 @@ from mien.datasets.moments import (
     NEAR,
     drawable_times,
     equally_spaced,
+    every_frame,
     frame_edges,
     look,
     moments,
@@ -27,6 +28,13 @@ def test_a_stretch_of_frames_has_the_middle_of_each() -> None:
     times = moments(recording.stretches, 0.04)
     assert times[0] == pytest.approx([1.02, 1.06, 1.10, 1.14, 1.18])
     assert times[1] == pytest.approx([2.02])
+
+
+def test_frames_between_stretches_are_of_none() -> None:
+    recording = make_recording((1, 1.2, "Fear"), (1.2, 1.3, "Other"), (1.4, 1.5, "Anger"), frame_step=0.05)
+    times, of_stretch = every_frame(recording.stretches, 0.05)
+    assert times == pytest.approx(np.arange(1.025, 1.5, 0.05))
+    assert of_stretch.tolist() == [0, 0, 0, 0, 1, 1, -1, -1, 2, 2]
 
 
 def test_a_still_has_one_moment_however_short_it_lasts() -> None:

@@ -271,6 +271,31 @@ def test_labels_are_runs_and_lie_where_their_crops_do(tmp_path: Path, with_media
             assert abs(float(recording.crops[row].mean()) - shade(stretch.label)) < 3
 
 
+@pytest.mark.parametrize("with_media", [True, False])
+def test_frames_that_are_scored_need_no_crop(tmp_path: Path, with_media: bool) -> None:
+    labels = [0, 0, 4, 4, -1, 4, 4, 4, 1, 1, 2]
+    write_affwild2(
+        tmp_path, [Person("video2", [0]), Person("video1", labels, "Validation_Set", crops=[2, 8])]
+    )
+    if with_media:
+        write_media(tmp_path / "batch1" / "video1.mp4", n_frames=11)
+    recording, _ = one_of(tmp_path)
+    assert recording.crop_times == pytest.approx([1.5 / 30, 7.5 / 30], abs=1e-3)
+    found = [(round(30 * start, 3), round(30 * end, 3), label) for start, end, label in spans(recording)]
+    expected = [(0, 2, "Neutral"), (2, 4, "Happiness"), (5, 8, "Happiness"), (8, 10, "Anger")]
+    assert found == [*expected, (10, 11, "Disgust")]
+
+
+def test_labels_after_the_end_of_their_video_are_noted(tmp_path: Path) -> None:
+    write_affwild2(
+        tmp_path, [Person("video2", [0]), Person("video1", [0] * 9, "Validation_Set", crops=[2, 4])]
+    )
+    write_media(tmp_path / "batch1" / "video1.mp4", n_frames=5)
+    recording, notes = one_of(tmp_path)
+    assert spans(recording) == [(0, pytest.approx(6 / 30, abs=1e-3), "Neutral")]
+    assert notes == ["labelled line after the end of its video"] * 3
+
+
 def test_times_are_those_that_the_video_has(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.1, 0.2, 0.24, 0.3]
     root = aff(

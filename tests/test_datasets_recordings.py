@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 import mien.datasets.recordings as module
 from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
 from mien.datasets.batches import Batches, draw_weights
-from mien.datasets.moments import NEAR, Moment
+from mien.datasets.moments import NEAR
 from mien.datasets.pairs import PairAugmentation
 from mien.datasets.prepared import Recording
-from mien.datasets.recordings import RecordingBatches, encode_crops, labelled_frames
+from mien.datasets.recordings import RecordingBatches
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS
-from mien.models.alignment import masked_mean
-from mien.models.network import ExpressionNet, ExpressionNetConfig
 from mien.windows import N_COLUMNS, cut_clip
-from some_networks import face_config, speech_config
 from some_recordings import frames, make_recording, with_features
 
 STILL = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
@@ -292,52 +289,6 @@ def test_held_out_faces_of_a_clip_are_nine_at_most() -> None:
 def test_held_out_batches_are_bounded() -> None:
     made = batches(clip("Fear"), video((0, 40, "Fear"), split="choose"), augmentation=STILL)
     assert [len(each.items) for each in made.held_out()] == [64, 36]
-
-
-def test_every_labelled_frame_is_there_to_be_scored_also_with_nothing_around() -> None:
-    recording = make_recording(
-        (0, 4, "Fear"), (20, 24, "Anger"), frame_step=0.04, crop_times=frames(0, 4, 0.04), seconds=4
-    )
-    got = list(labelled_frames(recording, 3, batch_size=32))
-    assert [len(each.times) for each in got] == [32] * 6 + [8]
-    times = np.concatenate([each.times for each in got])
-    assert times == pytest.approx(frames(0, 4, 0.04) + frames(20, 24, 0.04))
-    assert sum((each.labels for each in got), ()) == ("Fear",) * 100 + ("Anger",) * 100
-    assert got[0].names[1] == str(Moment(recording, 0.06)) == "corpus one at 0.06 s"
-    seen = torch.cat([each.face_mask for each in got]).any(1)
-    heard = torch.cat([each.column_mask for each in got]).any(1)
-    assert seen.tolist() == heard.tolist() == [True] * 100 + [False] * 100
-    middle = torch.cat([each.crop_rows for each in got])[:, 1]
-    assert middle.tolist() == [*range(100), *[-1] * 100]
-    faces = torch.cat([each.inputs[0] for each in got])
-    assert (faces[:100, 1, 0, 0] * 255).round().tolist() == list(range(100))
-    assert not list(labelled_frames(replace(recording, stretches=())))
-
-
-def test_features_computed_once_and_gathered_are_those_of_each_window() -> None:
-    torch.manual_seed(0)
-    network = ExpressionNet(
-        ExpressionNetConfig(face=face_config("none", 24), speech=speech_config()), len(EXPRESSIONS)
-    ).eval()
-    assert network.face is not None
-    network.face.head[-1].weight.data *= 30  # so that a wrong crop would show
-    coarse = np.random.default_rng(0).integers(0, 256, (40, 3, 3), dtype=np.uint8)
-    crops = coarse.repeat(8, axis=1).repeat(8, axis=2)
-    gap = [time for time in frames(0, 4, 0.08) if not 1.0 < time < 1.8]
-    recording = make_recording((0, 6, "Fear"), frame_step=0.4, crop_times=gap, seconds=2)
-    recording = replace(recording, crops=crops[: len(gap)])
-    features = encode_crops(network.face, recording.crops, batch_size=7)
-    for each in labelled_frames(recording, 9, batch_size=5):
-        with torch.no_grad():
-            direct = network(*each.inputs).face.exp()
-            pooled = masked_mean(features[each.crop_rows], each.face_mask)
-            gathered, shifted = (
-                network.face.head(values).softmax(-1) for values in (pooled, pooled.roll(1, 0))
-            )
-        seen = each.face_mask.any(1)
-        assert torch.allclose(direct[seen], gathered[seen], atol=1e-5)
-        assert len(seen) == 1 or not torch.allclose(direct[seen], shifted[seen], atol=1e-3)
-        assert not features[each.crop_rows][~each.face_mask].any()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from mien.errors import DatasetError
 from mien.recipes import override
 from mien.table1_data import Frames, Pairs, Recordings, read_pairs, read_recordings
 from mien.table1_rows import ROWS, Budget, base, stage_of
+from some_recordings import frames, make_recording
 
 CONFIG = base(Budget(), 0)
 
@@ -91,6 +92,19 @@ def test_recordings_are_scored_by_frames_alone(pairs: Pairs) -> None:
     assert list(scored) == ["frames"]
     expected = pairs.scored()["frames"]
     assert (scored["frames"].labels, scored["frames"].tracks) == (expected.labels, expected.tracks)
+
+
+def test_frames_without_face_or_label_have_a_place_among_those_that_have() -> None:
+    recording = make_recording(
+        (0, 1, "Fear"), (2, 3, "Anger"), frame_step=0.1, crop_times=frames(0, 1, 0.1), seconds=0
+    )
+    scored = Frames([replace(recording, split="val")] * 2, 3)
+    assert scored.labels == ("Fear",) * 10 + (None,) * 10 + ("Anger",) * 10 + scored.labels[:30]
+    assert scored.tracks == (30, 30)
+    windows = list(scored.windows())
+    assert [item for each in windows for item in each.items.tolist()] == list(range(60))
+    seen = torch.cat([each.inputs[1] for each in windows]).any(1)
+    assert seen.tolist() == ([True] * 16 + [False] * 14) * 2
 
 
 def test_faces_alone_are_those_of_the_pairs(pairs: Pairs) -> None:

@@ -8,8 +8,6 @@ across videos. Crops are given to the network as they are, whatever their framin
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.datasets.affwild2 import (
-    CHALLENGES,
-    SETS,
+    count_timed,
     frame_times,
     media_name,
     middle_times,
     read_affwild2,
-    read_annotation,
     read_crop,
 )
 from mien.errors import DatasetError, MediaError
@@ -35,7 +31,8 @@ from mien.speech import hear
 from mien.voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections import Counter
+    from collections.abc import Callable
 
     from jaxtyping import Bool, Float32
 
@@ -71,7 +68,7 @@ def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predict
     if not chosen:
         splits = ", ".join(sorted({video.split for video in videos}))
         raise DatasetError(f"Aff-Wild2: no video in split {split!r}; this folder has {splits}")
-    annotations, n_done = _annotations(folder), 0
+    n_done = 0
     n_crops = sum(len(video.frames) for video in chosen)
     people: dict[str, _Person] = {}
     for video in chosen:
@@ -79,8 +76,7 @@ def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predict
         def tell(n: int, before: int = n_done) -> None:
             hook("looking at frames", before + n, n_crops)
 
-        labels = read_annotation(annotations[video.name])
-        people[video.name] = _rate_person(rater, video, labels, skipped, tell)
+        people[video.name] = _rate_person(rater, video, skipped, tell)
         n_done += len(video.frames)
     seen = np.concatenate([person.seen for person in people.values()])
     views = [
@@ -115,12 +111,11 @@ def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predict
 def _rate_person(
     rater: Rater,
     video: LabelledVideo,
-    labels: Sequence[str | None],
     skipped: Counter[str],
     tell: Callable[[int], None],
 ) -> _Person:
     size_px = rater.template.size_px
-    face = np.full((max(len(labels), *video.frames), 8), np.nan, np.float32)
+    face = np.full((len(video.labels), 8), np.nan, np.float32)
     for done, frame in enumerate(video.frames, 1):
         crop = read_crop(video.crops / f"{frame:05d}.jpg", size_px)
         if crop is None:
@@ -136,11 +131,11 @@ def _rate_person(
     heard, seen = found_in(voice), found_in(face)
     fused = rater.rule(voice, face, voice_present=heard, face_present=seen).astype(np.float32)
     said: dict[Source, Float32[np.ndarray, "frames 8"]] = {"fused": fused, "face": face, "voice": voice}
-    at = [i for i, label in enumerate(labels) if label is not None]
+    at = [i for i, label in enumerate(video.labels) if label is not None]
     filled = {source: fill_frames(probs) for source, probs in said.items()}
     return _Person(
         frames=tuple(i + 1 for i in at),
-        labels=tuple(label for label in labels if label is not None),
+        labels=tuple(label for label in video.labels if label is not None),
         seen=seen[at],
         heard=bool(heard.any()),
         raw={source: probs[at] for source, probs in filled.items()},
@@ -159,19 +154,10 @@ def _hear(rater: Rater, video: LabelledVideo, said: Float32[np.ndarray, "frames 
     media = probe(video.media)
     if media.has_sound:
         voice = Voice(hear(read_sound(video.media)), rater.voice)
-        times = middle_times(frame_times(video.media), np.arange(1, len(said) + 1), media.duration)
+        begins = frame_times(video.media)
+        numbers = np.arange(1, count_timed(video, len(begins)) + 1)
+        times = middle_times(begins, numbers, media.duration)
         for i, time in enumerate(times.tolist()):
             probs = voice.at(time).probs
             if probs is not None:
                 said[i] = probs
-
-
-def _annotations(folder: Path) -> dict[str, Path]:
-    """The annotation of every video, by name; `read_affwild2` has seen that there is one of each."""
-    found: dict[str, Path] = {}
-    for place, inner, _ in os.walk(folder, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith("cropped")]
-        if Path(place).name in CHALLENGES:
-            found |= {path.stem: path for part in SETS for path in (Path(place) / part).glob("[!.]*.txt")}
-            inner.clear()
-    return found

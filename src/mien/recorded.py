@@ -9,14 +9,13 @@ that stretch, the mean over its frames, 25 a second, and what nothing is known o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mien.datasets.moments import CLIP_STEP, Moment, moments
-from mien.datasets.prepared import LabelledSpan, read_prepared, with_features
+from mien.datasets.moments import CLIP_STEP, Moment, every_frame
+from mien.datasets.prepared import read_prepared, with_features
 from mien.datasets.recordings import HELD_ROWS, look_at
 from mien.errors import CheckpointError, DatasetError
 from mien.models.checkpoint import load_network
@@ -100,7 +99,8 @@ def _ask_recording(
     widths: dict[str, int],
 ) -> _Asked:
     step = recording.frame_step
-    labels, times, of_stretch = _frames(recording, step or CLIP_STEP)
+    labels = tuple(each.label for each in recording.stretches)
+    times, of_stretch = every_frame(recording.stretches, step or CLIP_STEP)
     said = _say(network, spec, recording, times, widths)
     sources: tuple[Source, ...] = ("fused", "face", "voice")
     filled: Said = {}
@@ -123,19 +123,6 @@ def _ask_recording(
         {source: _means(said[source], of_stretch, len(labels)) for source in sources},
         {source: _means(box_mean(filled[source]), of_stretch, len(labels)) for source in sources},
     )
-
-
-def _frames(
-    recording: Recording, step: float
-) -> tuple[tuple[str, ...], Float64[np.ndarray, "frames"], np.ndarray]:
-    """Label of each stretch; when each frame is, and of which stretch: -1 between stretches."""
-    stretches = list(recording.stretches)
-    between = [Span(a.span.end, b.span.start) for a, b in pairwise(stretches)]
-    parts = [(-1, LabelledSpan(span=each, label="")) for each in between if each.duration > step / 2]
-    parts = sorted([*parts, *enumerate(stretches)], key=lambda part: part[1].span.start)
-    times = moments([each for _, each in parts], step)
-    numbers = [np.full(len(each), k) for (k, _), each in zip(parts, times, strict=True)]
-    return tuple(each.label for each in stretches), np.concatenate(times), np.concatenate(numbers)
 
 
 @torch.no_grad()

@@ -15,15 +15,16 @@ from mien.datasets.batches import HeldOut
 from mien.datasets.corpus import refuse_shared_speakers
 from mien.datasets.emodb import read_emodb
 from mien.datasets.ferplus import read_ferplus
-from mien.datasets.moments import moments
+from mien.datasets.moments import Moment, every_frame
 from mien.datasets.pairs import HeldPairs, PairAugmentation, PairBatches
 from mien.datasets.prepared import read_prepared
 from mien.datasets.pseudo_videos import pseudo_videos
 from mien.datasets.ravdess import read_ravdess
-from mien.datasets.recordings import RecordingBatches, labelled_frames
+from mien.datasets.recordings import HELD_ROWS, RecordingBatches, look_at
 from mien.errors import DatasetError
 from mien.models.network import ExpressionNetConfig
 from mien.sources import LICENCES, read_batches, tell_recordings
+from mien.windows import N_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,8 @@ N_FACES = 3
 class Scored(Protocol):
     """Items of `val`, and windows of them for a network."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    """None: only smoothed with the others."""
     speakers: tuple[str, ...]
     """The video, where nobody says who."""
     tracks: tuple[int, ...]
@@ -82,12 +84,16 @@ class Clips:
     frame_step: float | None = None
 
     def __init__(self, pairs: HeldPairs) -> None:
-        self.labels, self.speakers, self.windows = pairs.labels, pairs.speakers, pairs.windows
+        self.labels: tuple[str | None, ...] = pairs.labels
+        self.speakers, self.windows = pairs.speakers, pairs.windows
         self.tracks = (1,) * len(pairs.labels)
 
 
 class Frames:
-    """Every labelled frame of recordings; all are taken for ones of the median rate, as δ counts frames."""
+    """Every frame of recordings from the first labelled one to the last, whether anybody is seen or not.
+
+    All are taken for ones of the median rate, as δ counts frames.
+    """
 
     def __init__(self, recordings: Sequence[Recording], n_faces: int) -> None:
         steps = {each.frame_step for each in recordings}
@@ -95,26 +101,26 @@ class Frames:
             raise DatasetError("no video of split 'val' has a label for each frame; give a corpus that has")
         self.recordings, self.n_faces = recordings, n_faces
         self.frame_step: float | None = float(np.median([each.frame_step for each in recordings]))
-        labels, speakers, tracks = [], [], []
+        self.labels: tuple[str | None, ...] = ()
+        self.speakers: tuple[str, ...] = ()
+        self.tracks: tuple[int, ...] = ()
         for each in recordings:
-            times = moments(each.stretches, each.frame_step or 0.0)
-            own = [
-                stretch.label
-                for stretch, inside in zip(each.stretches, times, strict=True)
-                for _ in range(len(inside))
-            ]
-            labels += own
-            speakers += [each.speaker] * len(own)
-            tracks.append(len(own))
-        self.labels, self.speakers, self.tracks = tuple(labels), tuple(speakers), tuple(tracks)
+            _, of_stretch = every_frame(each.stretches, each.frame_step or 0.0)
+            names = [stretch.label for stretch in each.stretches]
+            self.labels += tuple(names[k] if k >= 0 else None for k in of_stretch.tolist())
+            self.speakers += (each.speaker,) * len(of_stretch)
+            self.tracks += (len(of_stretch),)
 
     def windows(self) -> Iterator[HeldOut]:
         """The frames of one recording after the other."""
         done = 0
         for recording in self.recordings:
-            for frames in labelled_frames(recording, self.n_faces):
-                yield HeldOut(frames.inputs, np.arange(done, done + len(frames.labels)))
-                done += len(frames.labels)
+            times, _ = every_frame(recording.stretches, recording.frame_step or 0.0)
+            for start in range(0, len(times), HELD_ROWS):
+                drawn = [Moment(recording, time) for time in times[start : start + HELD_ROWS].tolist()]
+                inputs = look_at(drawn, self.n_faces, N_COLUMNS, recording.crops.shape[-1], ())
+                yield HeldOut(inputs, np.arange(done, done + len(drawn)))
+                done += len(drawn)
 
 
 @dataclass
@@ -185,7 +191,7 @@ class Recordings:
         return None if told.get("n_unlabelled") == 0 else (batches, told)
 
     def scored(self) -> dict[str, Scored]:
-        """All labelled frames that have a crop."""
+        """All labelled frames, those without a crop too."""
         return {"frames": Frames([each for each in self.videos if each.split == "val"], N_FACES)}
 
 

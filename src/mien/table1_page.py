@@ -34,13 +34,12 @@ expression to the next there, and a face stands still for a second: what smoothi
 carry one label by construction. Rows trained on videos see windows of such pseudo-videos of `train`.
 """,
     "Aff-Wild2": """\
-*Frames*: the labelled frames of Aff-Wild2's validation videos (`val`) that have a crop; the challenge also
-counts those few without one, and `mien evaluate` gives both figures. They are scored only; the epoch and
-the ratios are picked on `choose`, videos held out of its training set. The paper picked checkpoint, ratio and
-δ on the validation set itself. *Post-processed*: the same, smoothed over a video's labelled frames. Every row
-is trained on videos here, so that `videos` is `va-gcsa` over again. Face nets that are first trained alone
-also see what was prepared beside it; the pool (§6.3) has 8,000 faces of each expression, where there are so
-many.
+*Frames*: all labelled frames of Aff-Wild2's validation videos (`val`); one in which nobody is seen or heard
+takes the line between its neighbours. They are scored only; the epoch and the ratios are picked on `choose`,
+videos held out of its training set. The paper picked checkpoint, ratio and δ on the validation set itself.
+*Post-processed*: the same, smoothed over a video's frames, those without a label among them. Every row is
+trained on videos here, so that `videos` is `va-gcsa` over again. Face nets that are first trained alone also
+see what was prepared beside it; the pool (§6.3) has 8,000 faces of each expression, where there are so many.
 """,
 }
 

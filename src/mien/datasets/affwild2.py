@@ -121,7 +121,7 @@ def read_affwild2(
                     media=media,
                     crops=crops_of[name],
                     frames=tuple(frames),
-                    labels=tuple(labels[frame - 1] for frame in frames),
+                    labels=labels,
                     split="choose" if source in held_out else split,
                 )
             )
@@ -283,6 +283,15 @@ def middle_times(
     step = float(np.median(np.diff(begins)))
     begins = np.concatenate([begins, begins[-1] + step * np.arange(1, n_beyond + 2)])
     return np.asarray(((begins[:-1] + begins[1:]) / 2)[frames - 1])
+
+
+def count_timed(video: LabelledVideo, n_shown: int) -> int:
+    """How many frames of a video have a time.
+
+    The annotation goes on to the last one, but not beyond both the last crop and the frame after those that
+    the media shows.
+    """
+    return max(video.frames[-1], min(len(video.labels), n_shown + 1))
 
 
 def _search(folder: Path, crops: str) -> _Found:

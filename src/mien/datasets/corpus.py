@@ -126,14 +126,16 @@ class LabelledVideo:
     frames: tuple[int, ...]
     """Numbers of the crops that are there, as their names count, rising."""
     labels: tuple[str | None, ...]
-    """Of each of these frames; None: not labelled."""
+    """Of every frame, from frame 1 on; None: not labelled."""
     split: str
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise DatasetError(f"{self.name}: split {self.split!r} is none of {', '.join(SPLITS)}")
-        if len(self.labels) != len(self.frames):
-            raise DatasetError(f"{self.name}: {len(self.labels)} labels for {len(self.frames)} frames")
+        if self.frames and self.frames[-1] > len(self.labels):
+            raise DatasetError(
+                f"{self.name}: {len(self.labels)} labels, and a crop of frame {self.frames[-1]}"
+            )
 
 
 def find_recordings(folder: Path, pattern: str, endings: Sequence[str]) -> list[Path]:

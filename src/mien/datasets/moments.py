@@ -7,12 +7,14 @@ reach beyond the stretch, as they do in analysis.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mien.spans import COLUMNS_PER_SECOND
+from mien.datasets.prepared import LabelledSpan
+from mien.spans import COLUMNS_PER_SECOND, Span
 from mien.windows import FACE_STEP, N_COLUMNS, N_FACES, clip_windows, cut_window, face_times, first_column
 
 if TYPE_CHECKING:
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-    from mien.datasets.prepared import LabelledSpan, Recording
-    from mien.spans import Span
+    from mien.datasets.prepared import Recording
 
 CLIP_STEP = 0.04
 """Seconds between the moments of a stretch whose label is that of all of it."""
@@ -67,6 +68,23 @@ def moments(stretches: Sequence[LabelledSpan], step: float) -> list[Float64[np.n
     """The times that stand for each stretch: the middles of its frames."""
     edges = [frame_edges(each.span, step) for each in stretches]
     return [(each[:-1] + each[1:]) / 2 for each in edges]
+
+
+def every_frame(
+    stretches: Sequence[LabelledSpan], step: float
+) -> tuple[Float64[np.ndarray, "frames"], Int64[np.ndarray, "frames"]]:
+    """When each frame is, those between stretches among them, and of which stretch: -1 between these.
+
+    Args:
+        stretches: In the order of their times; one at least.
+        step: Seconds between frames.
+    """
+    between = [Span(a.span.end, b.span.start) for a, b in pairwise(stretches)]
+    gaps = [(-1, LabelledSpan(span=each, label="")) for each in between if each.duration > step / 2]
+    parts = sorted([*gaps, *enumerate(stretches)], key=lambda part: part[1].span.start)
+    times = moments([each for _, each in parts], step)
+    numbers = [np.full(len(each), k) for (k, _), each in zip(parts, times, strict=True)]
+    return np.concatenate(times), np.concatenate(numbers)
 
 
 def drawable_times(recording: Recording, n_columns: int) -> list[Float64[np.ndarray, "times"]]:

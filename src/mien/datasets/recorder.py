@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mien.datasets.affwild2 import MOST_BEYOND, crop_times, frame_times, middle_times
+from mien.datasets.affwild2 import MOST_BEYOND, count_timed, crop_times, frame_times, middle_times
 from mien.datasets.corpus import Clip, LabelledVideo, Picture
 from mien.datasets.crops import Seen, Sight, cut_box, decode, find_in_box, find_largest, follow
 from mien.datasets.entries import Row, read_photographs, read_stills
@@ -277,30 +277,35 @@ def _stretches(clips: Sequence[Clip], end: float, note: Note) -> tuple[LabelledS
 
 
 def _take_video(video: LabelledVideo, sight: Sight, note: Note) -> Taken | None:
-    labels: dict[int, str | None] = {}
-    seen = []
-    for frame, label in zip(video.frames, video.labels, strict=True):
+    seen: dict[int, Seen] = {}
+    for frame in video.frames:
         image = decode((video.crops / f"{frame:05d}.jpg").read_bytes())
         if image is None:
             note("crop that cannot be decoded")
         else:
-            labels[frame] = label
-            seen.append(sight.whole(image))
+            seen[frame] = sight.whole(image)
     if not seen:
         note("video without any crop that can be decoded")
         return None
     columns, middles, end = _clock(video, note)
     step = float(np.median(np.diff(middles))) if len(middles) > 1 else 1 / FRAME_RATE
-    times = middles[np.array(list(labels)) - 1]
-    return Taken(_runs(labels, middles, step), seen, times, columns, frame_step=step, end=end)
+    for _ in filter(None, video.labels[len(middles) :]):
+        note("labelled line after the end of its video")
+    # what is learnt from was seen; what is scored is every frame that has a label
+    labels = {
+        frame: label
+        for frame, label in enumerate(video.labels[: len(middles)], 1)
+        if label is not None and (video.split == "val" or frame in seen)
+    }
+    times = middles[np.array(list(seen)) - 1]
+    return Taken(_runs(labels, middles, step), list(seen.values()), times, columns, frame_step=step, end=end)
 
 
 def _clock(
     video: LabelledVideo, note: Note
 ) -> tuple[Float32[np.ndarray, "columns 64"], Float64[np.ndarray, "frames"], float | None]:
-    """A video's sound, the middle of each frame up to its last crop, and when the last frame ends."""
+    """A video's sound, the middle of each frame that has a time, and when the last one ends."""
     last = video.frames[-1]
-    numbers = np.arange(1, last + 1)
     if video.media is not None:
         try:
             media = probe(video.media)
@@ -308,6 +313,7 @@ def _clock(
             begins = frame_times(video.media)
             if last - len(begins) > max(1, MOST_BEYOND * len(begins)):
                 note("crops go on after their media's frames: spread evenly over it")
+            numbers = np.arange(1, count_timed(video, len(begins)) + 1)
             duration = media.duration or len(columns) / COLUMNS_PER_SECOND
             if not len(columns):
                 note("no sound in a video: faces alone are kept")
@@ -317,11 +323,12 @@ def _clock(
             note("media that cannot be decoded: crops are timed at 30 a second, without sound")
     else:
         note("video without media: crops are timed at 30 a second, without sound")
-    return SILENCE, crop_times(numbers.tolist(), n_frames=last, fps=FRAME_RATE), None
+    n_frames = len(video.labels)
+    return SILENCE, crop_times(range(1, n_frames + 1), n_frames=n_frames, fps=FRAME_RATE), None
 
 
 def _runs(
-    labels: dict[int, str | None], middles: Float64[np.ndarray, "frames"], step: float
+    labels: dict[int, str], middles: Float64[np.ndarray, "frames"], step: float
 ) -> tuple[LabelledSpan, ...]:
     """Frames of one label that follow each other, as stretches that begin and end midway between frames."""
     edges = np.concatenate(
@@ -329,8 +336,6 @@ def _runs(
     ).tolist()
     runs: list[tuple[int, int, str]] = []
     for frame, label in labels.items():
-        if label is None:
-            continue
         if runs and runs[-1][1:] == (frame - 1, label):
             runs[-1] = runs[-1][0], frame, label
         else:

@@ -10,7 +10,6 @@ one's own are given as they are: of the augmentation of such a part only `crop` 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,11 +20,9 @@ from mien.datasets.augment import FaceAugmentation, SpeechAugmentation, mask_log
 from mien.datasets.batches import Batch, HeldOut, one_hot
 from mien.datasets.corpus import SPLITS
 from mien.datasets.moments import (
-    CLIP_STEP,
     Moment,
     drawable_times,
     look,
-    moments,
     scored_times,
     take_crops,
     take_features,
@@ -36,19 +33,18 @@ from mien.datasets.prepared import with_features
 from mien.errors import DatasetError
 from mien.models.speech import COLUMNS_PER_STEP
 from mien.spans import COLUMNS_PER_SECOND
-from mien.windows import N_COLUMNS, N_FACES
+from mien.windows import N_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
-    from jaxtyping import Bool, Float, Float64, Int64, UInt8
+    from jaxtyping import Float, Float64, Int64
     from torch import Tensor
 
     from mien.datasets.moments import Window
     from mien.datasets.pairs import PairAugmentation
     from mien.datasets.prepared import Recording
-    from mien.models.face import FaceNet
     from mien.spans import Hook
 
 HELD_ROWS = 64
@@ -217,79 +213,6 @@ def look_at(
             faces.append(take_features(recording.face_features, window.crop_rows))
     seen = torch.from_numpy(np.stack(faces))
     return seen if "face" in featured else seen.float() / 255, *stack(windows)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledFrames:
-    """Labelled frames of one recording, with what is seen and heard around each."""
-
-    recording: Recording
-    times: Float64[np.ndarray, "B"]
-    """Seconds on the file's own clock."""
-    labels: tuple[str, ...]
-    crop_rows: Int64[Tensor, "B K"]
-    """Row of `encode_crops` for each face; the last one where there is none."""
-    face_mask: Bool[Tensor, "B K"]
-    """False where no crop is near; false in a whole row: nobody is seen around the frame."""
-    mels: Float[Tensor, "B M F"]
-    column_mask: Bool[Tensor, "B F"]
-    places: Float[Tensor, "B K"]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What each frame is called in messages and tables."""
-        return tuple(str(Moment(self.recording, float(time))) for time in self.times)
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """What `ExpressionNet` is given; to be asked for only where faces are not encoded beforehand."""
-        crops = self.recording.crops
-        faces = [take_crops(crops, rows, crops.shape[-1]) for rows in self.crop_rows.numpy()]
-        scaled = torch.from_numpy(np.stack(faces)).float() / 255
-        return scaled, self.face_mask, self.mels, self.column_mask, self.places
-
-
-def labelled_frames(
-    recording: Recording, n_faces: int = N_FACES, batch_size: int = HELD_ROWS
-) -> Iterator[LabelledFrames]:
-    """Every labelled frame of a recording, in order, also where there is nothing to see or hear."""
-    step = recording.frame_step or CLIP_STEP
-    frames = [
-        (stretch.label, time)
-        for stretch, times in zip(recording.stretches, moments(recording.stretches, step), strict=True)
-        for time in times.tolist()
-    ]
-    for start in range(0, len(frames), batch_size):
-        labels, times = zip(*frames[start : start + batch_size], strict=True)
-        windows = [look(recording, time, n_faces, N_COLUMNS) for time in times]
-        face_mask, mels, column_mask, places = stack(windows)
-        yield LabelledFrames(
-            recording=recording,
-            times=np.array(times),
-            labels=labels,
-            crop_rows=torch.from_numpy(np.stack([window.crop_rows for window in windows])),
-            face_mask=face_mask,
-            mels=mels,
-            column_mask=column_mask,
-            places=places,
-        )
-
-
-@torch.no_grad()
-def encode_crops(
-    network: FaceNet, crops: UInt8[np.ndarray, "crops H W"], batch_size: int = HELD_ROWS
-) -> Float[Tensor, "rows D"]:
-    """Features of each crop, computed once, and a last row of zeros for faces that are not there.
-
-    Of a network in evaluation mode that looks at each crop by itself: `encode_crops(…)[frames.crop_rows]` are
-    the features that it would compute anew for every window that a crop is in.
-    """
-    assert not network.config.reads_sequences, "a crop has no features of its own"
-    features = []
-    for start in range(0, len(crops), batch_size):
-        faces = torch.from_numpy(np.array(crops[start : start + batch_size])).unsqueeze(1).float() / 255
-        features.append(network.encode(faces))
-    return torch.cat([*features, torch.zeros(1, network.encoder.n_features)])
 
 
 def stack(windows: Sequence[Window]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
