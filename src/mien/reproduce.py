@@ -77,7 +77,7 @@ def biased(part: Part) -> Shares:
         np.log(proportion(voice, face, voice_weight=m, face_weight=n) + FLOOR)
         for voice, face in ((part.fit_voice, part.fit_face), (part.voice, part.face))
     ]
-    bias = np.zeros(len(CLASSES))
+    bias = np.zeros(part.targets.shape[1])
     for _ in range(200):  # the classes' shares as the labels have them: the best biases, by fixed point
         bias += np.log(part.targets.mean(0) / softmax(fused[0] + bias).mean(0))
     return softmax(fused[1] + bias)
