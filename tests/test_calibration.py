@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mien.calibration import (
     TEMPERATURES,
     ReliabilityBin,
+    abstentions,
     expected_gap,
     fit_bias,
     fit_temperature,
@@ -113,6 +114,24 @@ def test_bins_are_of_nearly_equal_count() -> None:
     counts = [one.count for one in reliability(probs, ["Anger"] * 1000, TWO)]
     assert len(counts) == 15
     assert max(counts) - min(counts) <= 1
+
+
+@given(
+    confidence=st.lists(st.floats(0.5, 1), min_size=1, max_size=30),
+    n_missed=st.integers(0, 5),
+    data=st.data(),
+)
+def test_abstention_counts_what_is_left(confidence: list[float], n_missed: int, data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.sampled_from(TWO), min_size=len(confidence), max_size=len(confidence)))
+    found = abstentions(two_class(confidence), labels, TWO, n_missed)
+    assert found[0].threshold == 0
+    assert [one.threshold for one in found] == pytest.approx([k / 50 for k in range(len(found))])
+    n_rows = len(confidence) + n_missed
+    for one in found:
+        sure = [name for p, name in zip(confidence, labels, strict=True) if max(p, 1 - p) >= one.threshold]
+        assert one.coverage == pytest.approx(len(sure) / n_rows)
+        assert one.risk == pytest.approx(sum(name != TWO[0] for name in sure) / len(sure))
+    assert len(found) == 50 or max(confidence) < len(found) / 50
 
 
 def test_probabilities_that_are_true_have_no_gap() -> None:

@@ -78,15 +78,18 @@ def test_analyze_writes_four_files_and_says_where(run: Run, clip: Path, tmp_path
 
 def test_options_reach_the_analysis(run: Run, clip: Path, tmp_path: Path) -> None:
     options = ["--no-voice", "--speaker", "1", "--smooth", "0.2", "--max-gap", "0.1", "--sample-hz", "5"]
+    options += ["--low-confidence", "0.7"]
     code, _, _ = run("analyze", clip, "--out", tmp_path, "--formats", "json, csv", *options)
     assert code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"timeline.json", "timeline.csv"}
     provenance = json.loads((tmp_path / "timeline.json").read_text())["provenance"]
     assert provenance["reading"]["voice"] is False
     assert provenance["reading"]["sample_hz"] == 5
-    assert {name: provenance["timeline"][name] for name in ("smooth", "max_gap", "speaker")} == {
+    asked = ("smooth", "max_gap", "low_confidence", "speaker")
+    assert {name: provenance["timeline"][name] for name in asked} == {
         "smooth": 0.2,
         "max_gap": 0.1,
+        "low_confidence": 0.7,
         "speaker": 1,
     }
     assert set(FACE_FILES) <= set(provenance["weights_sha256"])
@@ -327,6 +330,7 @@ def test_film_that_breaks_off_is_told_as_far_as_it_goes(run: Run, tmp_path: Path
         (["--smooth", "-1"], "smooth"),
         (["--smooth", "nan"], "smooth"),
         (["--max-gap", "inf"], "max_gap"),
+        (["--low-confidence", "40"], "low_confidence"),
         (["--sample-hz", "0"], "sample_hz"),
         (["--sample-hz", "inf"], "sample_hz"),
     ],
@@ -460,4 +464,5 @@ def test_defaults_are_those_of_the_library() -> None:
     assert told["analyze"]["sample_hz"] == reading.sample_hz
     assert told["analyze"]["smooth"] == timeline.smooth
     assert told["analyze"]["max_gap"] == timeline.max_gap
+    assert told["analyze"]["low_confidence"] == timeline.low_confidence
     assert told["analyze"]["speaker"] == timeline.speaker

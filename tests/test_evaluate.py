@@ -63,7 +63,7 @@ def test_figures_predictions_and_pictures_are_written(corpora, corpus: str, tmp_
         assert scores["classes"] == list(classes)
         assert any(line.startswith(f"{corpus} val, {view}: {n} rows") for line in lines)
         assert scores["post"]["accuracy"] == scores["accuracy"]
-        for picture in ("confusion", "quadrants", "reliability"):
+        for picture in ("abstention", "confusion", "quadrants", "reliability"):
             with Image.open(tmp_path / "out" / f"{picture}-{view.replace(' ', '-')}.png") as image:
                 image.verify()
     assert (tmp_path / "out" / "per_video.csv").exists() == (corpus != "FER+")

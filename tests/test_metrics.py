@@ -258,7 +258,7 @@ def test_scores_from_probabilities_say_more_than_from_names() -> None:
     probs = 0.6 * np.eye(8)[[EXPRESSIONS.index(one) for one in predictions]] + 0.05
     from_probs, from_names = score(labels, probs), score(labels, predictions)
     assert from_names.ece is None
-    assert from_names.reliability == ()
+    assert from_names.reliability == from_names.abstention == ()
     assert from_probs.ece == pytest.approx(abs(0.65 - from_probs.accuracy.value))
     assert from_probs.macro_f1 == from_names.macro_f1
     written = json.loads(json.dumps(from_probs.as_dict()))
@@ -320,6 +320,7 @@ def test_a_row_in_which_nothing_was_found_is_wrong() -> None:
     assert ours.macro_f1.value == pytest.approx((1 + 2 * 1 / (1 + 3)) / 2)
     assert ours.confusion.sum() == 3
     assert sum(one.count for one in ours.reliability) == 3
+    assert (ours.abstention[0].coverage, ours.abstention[0].risk) == (3 / 4, pytest.approx(1 / 3))
     assert set(ours.per_class) == {*PRESENT, "Sadness"}
     assert ours.as_dict()["missed"] == {"Fear": 1}
 

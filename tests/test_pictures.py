@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.calibration import reliability
+from mien.calibration import abstentions, reliability
 from mien.errors import InputError, MissingExtraError
 from mien.expressions import EXPRESSIONS
 from mien.pictures import (
+    draw_abstention,
     draw_confusion,
     draw_confusions,
     draw_learning_curves,
@@ -23,6 +24,7 @@ from mien.plot import FORMATS
 
 COUNTS = np.random.default_rng(0).integers(0, 90, (8, 8)) + 200 * np.eye(8, dtype=int)
 BINS = reliability(np.array([[0.9, 0.1], [0.6, 0.4]]), ["a", "b"], ("a", "b"), n_bins=2)
+ABSTENTIONS = abstentions(np.array([[0.9, 0.1], [0.6, 0.4]]), ["a", "b"], ("a", "b"))
 HISTORY = [
     {"epoch": 1, "train_loss": 2.0, "val_loss": 2.1, "val_macro_f1": 0.2, "seconds": 12.0},
     {"epoch": 2, "train_loss": 1.5, "val_loss": None, "val_macro_f1": 0.4, "seconds": 12.0},
@@ -44,9 +46,15 @@ def test_each_format_is_written_whole_and_nothing_else(tmp_path: Path, ending: s
     folder = tmp_path / "new" / "folder"
     draw_confusion(COUNTS, EXPRESSIONS, folder / f"confusion{ending}", "title")
     draw_reliability(BINS, folder / f"reliability{ending}")
+    draw_abstention([(ABSTENTIONS, "")], folder / f"abstention{ending}")
     draw_learning_curves(HISTORY, folder / f"curves{ending}")
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
-    assert sorted(one.stem for one in folder.iterdir()) == ["confusion", "curves", "reliability"]
+    assert sorted(one.stem for one in folder.iterdir()) == [
+        "abstention",
+        "confusion",
+        "curves",
+        "reliability",
+    ]
     assert all(one.read_bytes().startswith(starts[ending]) for one in folder.iterdir())
 
 
@@ -72,6 +80,16 @@ def test_confusion_is_darker_where_more_rows_are(tmp_path: Path) -> None:
 def test_reliability_says_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = words(tmp_path / "r.svg", monkeypatch, draw_reliability, BINS)
     assert "expected calibration error 0.350 · 2 bins · 2 rows" in text
+
+
+def test_abstention_names_thresholds_and_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = [(ABSTENTIONS, "raw"), (ABSTENTIONS, "post")]
+    text = words(tmp_path / "a.svg", monkeypatch, draw_abstention, curves)
+    for expected in (">raw<", ">post<", ">0.4<", ">0.6<", ">0.8<", "coverage", "risk"):
+        assert expected in text
+    with pytest.raises(InputError, match="no point to draw"):
+        draw_abstention([((), "")], tmp_path / "b.png")
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_curves_mark_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

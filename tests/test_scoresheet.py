@@ -97,7 +97,11 @@ def test_lines_say_what_was_left_out_what_is_missing_and_both_figures() -> None:
     raw, post = (next(line for line in lines if line.startswith(f"  {kind} ")) for kind in ("raw", "post"))
     assert raw.startswith("  raw   accuracy 0.5000")
     assert post.startswith("  post  accuracy 0.6667")
-    classes = [line.split()[0] for line in lines[lines.index(post) + 2 :][:4]]
+    sure = [line for line in lines if "sure enough" in line]
+    assert sure[0].startswith(
+        "  raw   sure enough (0.4 or more): 83.3% of the rows; 0.600 of these are right"
+    )
+    classes = [line.split()[0] for line in lines[lines.index(post) + 4 :][:4]]
     assert classes == ["Anger", "Disgust", "Fear", "Sadness"]  # Disgust: predicted, never labelled
 
 
@@ -132,6 +136,7 @@ def test_pictures_are_written_wider_where_there_are_two(tmp_path: Path) -> None:
         folder = tmp_path / name
         draw(score_views(mine)[0], folder, "title")
         assert {path.name for path in folder.iterdir()} == {
+            "abstention-all-rows.png",
             "confusion-all-rows.png",
             "quadrants-all-rows.png",
             "reliability-all-rows.png",

@@ -1,4 +1,4 @@
-"""Probabilities and labels in; how far confidence may be believed, and the temperature that mends it, out.
+"""Probabilities and labels in; how far confidence may be believed, and what mends it, out.
 
 Conventions: labels are names, `classes` gives the order of the columns of probabilities and logits, and a
 row whose label is None never enters, whatever its probabilities are. Confidence is the largest probability
@@ -58,12 +58,7 @@ def reliability(
     Raises:
         MetricError: There is no labelled row, shapes differ, a name is unknown, or a probability is not one.
     """
-    targets, kept = labelled(labels, classes)
-    if len(probs) != len(kept):
-        raise MetricError(f"{len(probs)} rows of probabilities for {len(kept)} labels; expected one for each")
-    chances = _distributions(probs[kept], classes)
-    confidence = chances.max(axis=1)
-    right = chances.argmax(axis=1) == targets
+    confidence, right = _confidence(probs, labels, classes)
     starts = np.sort(confidence)[np.arange(1, n_bins) * len(confidence) // n_bins]
     of_row = np.searchsorted(np.unique(starts), confidence, side="right")
     return tuple(
@@ -76,6 +71,50 @@ def reliability(
         )
         for inside in (of_row == one for one in np.unique(of_row))
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abstention:
+    """What is left where rows of less confidence than a threshold are passed over."""
+
+    threshold: float
+    coverage: float
+    """Share of all rows that have this confidence, at least."""
+    risk: float
+    """Share of these whose most probable class is not the label."""
+
+
+def abstentions(
+    probs: Float[np.ndarray, "rows classes"],
+    labels: Sequence[str | None],
+    classes: tuple[str, ...],
+    n_missed: int = 0,
+) -> tuple[Abstention, ...]:
+    """Risk against coverage, at thresholds 0.02 apart, as far as any row is left.
+
+    Args:
+        probs: Rows that sum to 1.
+        labels: Names; None where a row has no label.
+        classes: Names, in the order of the columns of `probs`.
+        n_missed: Rows beside these that have a label and no prediction: never covered.
+
+    Raises:
+        MetricError: As `reliability`.
+
+    >>> sure = np.array([[0.9, 0.1], [0.4, 0.6]])
+    >>> found = abstentions(sure, ["Anger", "Anger"], ("Anger", "Fear"))
+    >>> [(one.coverage, one.risk) for one in found if one.threshold in (0.0, 0.7)]
+    [(1.0, 0.5), (0.5, 0.0)]
+    """
+    confidence, right = _confidence(probs, labels, classes)
+    n_rows = len(confidence) + n_missed
+    found = []
+    for threshold in (np.arange(50) / 50).tolist():
+        kept = confidence >= threshold
+        if kept.any():
+            coverage, risk = float(kept.sum() / n_rows), float(1 - right[kept].mean())
+            found.append(Abstention(threshold=threshold, coverage=coverage, risk=risk))
+    return tuple(found)
 
 
 def fit_temperature(
@@ -219,6 +258,17 @@ def expected_gap(bins: tuple[ReliabilityBin, ...]) -> float:
     """
     n_rows = sum(one.count for one in bins)
     return sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / n_rows
+
+
+def _confidence(
+    probs: Float[np.ndarray, "rows classes"], labels: Sequence[str | None], classes: tuple[str, ...]
+) -> tuple[Float64[np.ndarray, " kept"], Bool[np.ndarray, " kept"]]:
+    """The largest probability of each labelled row, and whether it is its label's."""
+    targets, kept = labelled(labels, classes)
+    if len(probs) != len(kept):
+        raise MetricError(f"{len(probs)} rows of probabilities for {len(kept)} labels; expected one for each")
+    chances = _distributions(probs[kept], classes)
+    return chances.max(axis=1), chances.argmax(axis=1) == targets
 
 
 def _distributions(

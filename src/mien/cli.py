@@ -70,6 +70,9 @@ def analyze(
     max_gap: Annotated[
         float, typer.Option(help="Longest stretch without a face that is filled, seconds.")
     ] = 0.5,
+    low_confidence: Annotated[
+        float, typer.Option(help="Rows whose largest probability is below this are flagged as doubtful.")
+    ] = 0.4,
     sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
 ) -> None:
     """Write the expression timeline of each input, and a chart of it."""
@@ -78,7 +81,13 @@ def analyze(
     from mien.timeline import TimelineSettings
 
     reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
-    timeline = TimelineSettings(smooth=smooth, max_gap=max_gap, speaker=speaker, fusion=read_fusion(fusion))
+    timeline = TimelineSettings(
+        smooth=smooth,
+        max_gap=max_gap,
+        low_confidence=low_confidence,
+        speaker=speaker,
+        fusion=read_fusion(fusion),
+    )
     wanted = tuple(name.strip() for name in formats.split(","))
     failures: set[str] = set()
 

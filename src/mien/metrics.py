@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.calibration import ReliabilityBin, expected_gap, reliability
+from mien.calibration import Abstention, ReliabilityBin, abstentions, expected_gap, reliability
 from mien.errors import MetricError
 from mien.expressions import EXPRESSIONS, QUADRANTS
 from mien.resampling import cells_of, resamples_of, total_of, units_of
@@ -102,6 +102,8 @@ class Scores:
     """None where predictions were given as names."""
     reliability: tuple[ReliabilityBin, ...]
     """Empty where predictions were given as names."""
+    abstention: tuple[Abstention, ...]
+    """Empty where predictions were given as names."""
 
     def as_dict(self) -> dict[str, Any]:
         """These scores as JSON has them: plain numbers, and confusion by name, label first."""
@@ -119,6 +121,7 @@ class Scores:
             "quadrants": _named(self.quadrants, QUADRANT_NAMES),
             "ece": self.ece,
             "reliability": [asdict(one) for one in self.reliability],
+            "abstention": [asdict(one) for one in self.abstention],
         }
 
 
@@ -149,9 +152,12 @@ def score(
     0.5
     """
     bins: tuple[ReliabilityBin, ...] = ()
+    passed_over: tuple[Abstention, ...] = ()
     names: Sequence[str | None]
     if isinstance(predicted, np.ndarray) and predicted.ndim == 2:
-        bins = _bins(labels, predicted, classes, found)
+        probs, of_probs, n_missed = _with_prediction(labels, predicted, found)
+        bins = reliability(probs, of_probs, classes)
+        passed_over = abstentions(probs, of_probs, classes, n_missed)
         columns = np.nan_to_num(predicted, nan=-1.0).argmax(axis=1)  # NaN: no label, or nothing found
         names = [classes[column] for column in columns.tolist()]
     else:
@@ -179,6 +185,7 @@ def score(
         quadrants=quadrant_confusion(square, classes),
         ece=expected_gap(bins) if bins else None,
         reliability=bins,
+        abstention=passed_over,
     )
 
 
@@ -323,17 +330,17 @@ def _interval(value: float, drawn: Float64[np.ndarray, " resamples"], level: flo
     return Interval(float(low), value, float(high))
 
 
-def _bins(
+def _with_prediction(
     labels: Sequence[str | None],
     probs: Float[np.ndarray, "rows classes"],
-    classes: tuple[str, ...],
     found: Bool[np.ndarray, " rows"] | None,
-) -> tuple[ReliabilityBin, ...]:
-    """Reliability of the rows with a prediction."""
+) -> tuple[Float[np.ndarray, "there classes"], Sequence[str | None], int]:
+    """The rows with a prediction, their labels, and how many other rows have a label."""
     if found is None:
-        return reliability(probs, labels, classes)
+        return probs, labels, 0
     there = [label for label, here in zip(labels, found.tolist(), strict=True) if here]
-    return reliability(probs[found], there, classes)
+    n_missed = sum(label is not None and not here for label, here in zip(labels, found.tolist(), strict=True))
+    return probs[found], there, n_missed
 
 
 def _missed(counts: Int64[np.ndarray, "cells cells"], classes: tuple[str, ...]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from mien.plot import FAINT, INK, add_caption, blank_panels, write_figure
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
-    from mien.calibration import ReliabilityBin
+    from mien.calibration import Abstention, ReliabilityBin
     from mien.plot import Panel
 
 ENDINGS = {"loss": ("loss",), "score": ("macro_f1", "accuracy", "uar")}
@@ -184,6 +184,52 @@ def _plot_bins(axes: Panel, bins: Sequence[ReliabilityBin]) -> None:
     axes.set_xlabel("confidence: probability of the leading expression")
     axes.set_ylabel("accuracy: how often it is the label")
     axes.legend(loc="upper left", frameon=False)
+
+
+def draw_abstention(
+    curves: Sequence[tuple[Sequence[Abstention], str]],
+    path: str | Path,
+    title: str = "",
+    marked: Sequence[float] = (0.4, 0.6, 0.8),
+) -> None:
+    """How often what is left is wrong, against how much is left, as doubtful rows are passed over.
+
+    Args:
+        curves: As `calibration.abstentions` gives them, and what each is of.
+        path: Where the picture goes.
+        title: What was evaluated.
+        marked: Thresholds that are written beside the curves.
+
+    Raises:
+        InputError: `path` does not end in one of `plot.FORMATS`, or a curve is empty.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not curves or not all(points for points, _ in curves):
+        raise InputError("there is no point to draw; expected those of calibration.abstentions")
+    figure, axes = blank_panels(5.6, 4.4, 1)
+    for (points, name), (colour, dash) in zip(curves, cycle(LINES), strict=False):
+        coverage, risk = (np.array([getattr(one, what) for one in points]) for what in ("coverage", "risk"))
+        axes.plot(coverage, risk, dash, color=colour, linewidth=1.8, label=name or None)
+        for one in points:
+            if one.threshold in marked:
+                axes.plot(one.coverage, one.risk, "o", color=colour, markersize=5)
+                axes.annotate(
+                    f"{one.threshold:g}",
+                    (one.coverage, one.risk),
+                    (-4, 5),
+                    textcoords="offset points",
+                    ha="right",
+                    fontsize=8,
+                )
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(bottom=0)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_xlabel("coverage: share of rows that are sure enough")
+    axes.set_ylabel("risk: share of these that are wrong")
+    if len(curves) > 1:
+        axes.legend(loc="upper left", frameon=False)
+    add_caption(axes, title, "numbers are the smallest confidence that is kept")
+    write_figure(figure, path)
 
 
 def draw_learning_curves(

@@ -12,8 +12,9 @@ import numpy as np
 
 from mien.expressions import EXPRESSIONS, position
 from mien.metrics import QUADRANT_NAMES, accuracy, macro_f1
-from mien.pictures import draw_confusions, draw_reliabilities
+from mien.pictures import draw_abstention, draw_confusions, draw_reliabilities
 from mien.scoring import found_in
+from mien.timeline import LOW_CONFIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,6 +86,13 @@ def _lines_of(where: str, group_word: str, figures: Figures) -> list[str]:
     lines += [
         f"  {kind}accuracy {each.accuracy}  macro-F1 {each.macro_f1}  UAR {each.uar}  ECE {each.ece:.3f}"
         for kind, each in both.items()
+    ]
+    lines += [
+        f"  {kind}sure enough ({left.threshold:g} or more): {left.coverage:.1%} of the rows;"
+        f" {1 - left.risk:.3f} of these are right"
+        for kind, each in both.items()
+        for left in each.abstention
+        if left.threshold == LOW_CONFIDENCE
     ]
     if figures.view.is_part:
         return lines
@@ -225,6 +233,9 @@ def draw(figures: Figures, out: Path, title: str) -> None:
         )
     draw_reliabilities(
         [(each.reliability, kind) for kind, each in both.items()], out / f"reliability-{slug}.png", title
+    )
+    draw_abstention(
+        [(each.abstention, kind) for kind, each in both.items()], out / f"abstention-{slug}.png", title
     )
 
 

@@ -310,7 +310,7 @@ def score_items(opinions: Float32[np.ndarray, "3 items 8"], items: Scored, delta
     probs = finish(opinions[FUSED], items.tracks, n_aside)
     there = tuple(name for name in EXPRESSIONS if name in items.labels)
     scores = score(items.labels, probs, EXPRESSIONS, items.speakers, averaged=there).as_dict()
-    del scores["reliability"]
+    del scores["reliability"], scores["abstention"]
     return scores
 
 
