@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from corpora import write_emodb, write_ferplus, write_ravdess
 from mien.datasets.batches import FaceBatches, SpeechBatches
 from mien.datasets.entries import PrepareSettings
+from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import PairBatches
+from mien.datasets.prepared import read_prepared
 from mien.datasets.recordings import RecordingBatches
-from mien.errors import DatasetError, InputError
+from mien.errors import CheckpointError, DatasetError, InputError
+from mien.predictor import load_model
 from mien.prepare import prepare
 from mien.recipes import RECIPES, override
-from mien.sources import read_batches
+from mien.sources import find_start, prepare_table, read_batches
 
 WRITERS = {"ferplus": write_ferplus, "ravdess": write_ravdess, "emodb": write_emodb}
 FOLDERS = {"ferplus": "ferplus", "ravdess": "ravdess_speech", "emodb": "emodb"}
@@ -72,6 +77,35 @@ def test_the_pool_leaves_the_others_without_labels(prepared: Path) -> None:
     assert set(told["pool"]["stills"].values()) == {5}
     assert batches.n_train == 8 * 5
     assert len(batches.unlabelled) == told["n_unlabelled"] == 57 - 40
+
+
+def test_a_run_starts_from_a_model_or_a_checkpoint_with_its_network() -> None:
+    config = override(RECIPES["face"](), ["network.input_px=32"])
+    path, begun = find_start("mien-s", config)
+    assert path == load_model("mien-s").folder / "face.safetensors"
+    assert begun == RECIPES["face"](), "the network that ships is the recipe's"
+    assert find_start(str(path), config) == find_start(str(path.parent), config) == (path, begun)
+    with pytest.raises(CheckpointError, match="a network of face; this recipe's is speech"):
+        find_start(str(path), RECIPES["speech"]())
+    for name, words in {"a.safetensors": "a.safetensors", "mien-x": "mien-s", "mien-s": "both"}.items():
+        with pytest.raises(InputError, match=words):
+            find_start(name, RECIPES["tuned"]())
+
+
+def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> None:
+    faces = read_ferplus(raw / "ferplus").part("train").images[:6]
+    rows = [f"{number}.png,Fear,{number}" for number in range(6)]
+    for number, face in enumerate(faces):
+        Image.fromarray(face).save(tmp_path / f"{number}.png")
+    (tmp_path / "mine.csv").write_text("\n".join(("path,label,speaker", *rows)))
+    start = load_model("mien-s").folder / "face.safetensors"
+    for begin in (None, start):
+        out = tmp_path / ("run" if begin is None else "tuned")
+        place = prepare_table(tmp_path / "mine.csv", out, begin, crops=True, hook=no_hook)
+        found = {Path(each.name).stem: each for each in read_prepared(place)}
+        assert len(found) == 6
+        for number, face in enumerate(faces):
+            np.testing.assert_array_equal(found[f"mine: {number}"].crops[0], face)
 
 
 def test_a_pool_is_drawn_from_prepared_corpora_only(raw: Path) -> None:

@@ -28,12 +28,11 @@ from mien.faces import Template
 from mien.fusion import nearest_ratio
 from mien.models.checkpoint import build_network, load_network, load_tensors
 from mien.recipes import RECIPES, TrainConfig, override, train_face, train_speech, train_tuned
-from mien.runs import RunningStatistics, State, join_processes
+from mien.runs import RunningStatistics, State, build_optimiser, encoders_of, join_processes
 from mien.selection import held_out_logits, held_out_opinions
 from mien.sources import read_batches
 from mien.spans import Hook
 from mien.train import (
-    build_optimiser,
     describe,
     mix,
     note_loss,
@@ -382,6 +381,21 @@ def test_losses_are_averaged_over_each_epoch() -> None:
     note_loss(history, 5.0)
     assert history[1] == {"epoch": 2.0, "train_loss": 5.0, "n": 1.0}
     assert history[0]["train_loss"] == 3.0
+
+
+@pytest.mark.parametrize("config", ["face", "speech", "both"], indirect=True)
+def test_heads_alone_learn(run: Path, config: TrainConfig, data: Path, tmp_path: Path) -> None:
+    start = run / f"{config.modality}.safetensors"
+    config = override(config, ["heads_only=true", "epochs=1"])
+    with pytest.raises(InputError, match="heads_only needs"):
+        train(config, data, tmp_path, no_hook)
+    learnt, _ = load_network(train(config, data, tmp_path, no_hook, start))
+    begun, _ = load_network(start)
+    for old, new in zip(encoders_of(begun), encoders_of(learnt), strict=True):
+        assert all(torch.equal(new.state_dict()[name], value) for name, value in old.state_dict().items())
+    heads = [name for name, _ in begun.named_parameters() if ".encoder." not in f".{name}"]
+    assert heads
+    assert not any(torch.equal(learnt.state_dict()[name], begun.state_dict()[name]) for name in heads)
 
 
 def test_learned_weights_of_the_rule_have_a_rate_of_their_own() -> None:

@@ -77,6 +77,8 @@ class TrainConfig:
     hold_out: bool = True
     """`choose` is held out of training. If not, its faces are trained on too, the last epoch is kept, and its
     calibration is that of `--from`: a last run, whose settings others have chosen."""
+    heads_only: bool = False
+    """Encoders stay those of `--from`, their batch statistics too; what comes after them learns."""
     n_parts: int = 1
     """Parts of a batch, each drawn and normalised by itself; several processes share them out."""
     precision: Literal["float32", "bfloat16"] = "float32"

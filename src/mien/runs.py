@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from mien.errors import CheckpointError, InputError
 from mien.models.checkpoint import load_network, load_tensors, save_tensors
 from mien.models.face import FaceNet
 from mien.models.growth import deepen
+from mien.models.speech import SpeechNet
 from mien.semi import SemiState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from mien.losses import CoarseFine
     from mien.models.network import LogProbs
+    from mien.recipes import TrainConfig
     from mien.spec import ModelSpec
 
 
@@ -95,6 +98,32 @@ class RunningStatistics:
             for each, total in zip(self.buffers, self.sums, strict=True):
                 if each.is_floating_point():
                     each.copy_(self.team.reduce(total, "mean"))
+
+
+def encoders_of(network: nn.Module) -> list[nn.Module]:
+    """The parts of a network that make features of faces or sound, in front of its heads."""
+    return [each.encoder for each in network.modules() if isinstance(each, FaceNet | SpeechNet)]
+
+
+def build_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser; weights of the proportion rule form a group of their own, with their own rate (§6.1)."""
+    if config.heads_only:
+        for encoder in encoders_of(network):
+            encoder.requires_grad_(False)
+    rule: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        (rule if name.startswith("rule.") else rest).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": rest, "highest": config.learning_rate, "weight_decay": config.weight_decay}
+    ]
+    if rule:
+        groups.append({"params": rule, "highest": config.rule_learning_rate, "weight_decay": 0.0})
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def copy_weights(start: Path, network: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
 from mien.datasets.batches import FaceBatches, SpeechBatches
 from mien.datasets.corpus import count_labels, labelled, refuse_shared_speakers
 from mien.datasets.emodb import read_emodb
+from mien.datasets.entries import PrepareSettings
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import PairAugmentation, PairBatches
 from mien.datasets.pool import draw_pool, gather_crops, gather_stills
@@ -17,14 +20,16 @@ from mien.datasets.prepared import is_prepared, read_prepared
 from mien.datasets.ravdess import read_ravdess
 from mien.datasets.recordings import RecordingBatches
 from mien.datasets.unlabelled import read_unlabelled
-from mien.errors import DatasetError, InputError
+from mien.errors import CheckpointError, DatasetError, InputError
 from mien.faces import Template
+from mien.models.checkpoint import load_network
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig, feature_widths
+from mien.predictor import load_model
+from mien.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import nn
 
@@ -89,6 +94,53 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
     stills = read_ferplus(data / "ferplus")
     pairs = PairBatches(stills, utterances, config.augmentation, config.network.face.input_px, hook)
     return pairs, {**told, "corpora": ["FER+", "RAVDESS", "EMO-DB"], "dropped": stills.dropped}
+
+
+def find_start(name_or_path: str, config: TrainConfig) -> tuple[Path, TrainConfig]:
+    """The checkpoint that a run starts from, and its configuration with that checkpoint's network.
+
+    Args:
+        name_or_path: A checkpoint, or, where there is none of that path, a model by name or folder.
+        config: What a recipe returns.
+
+    Raises:
+        InputError: There is neither a checkpoint nor a model, or the model cannot be started from.
+        CheckpointError: It is of another modality, or damaged.
+    """
+    path = Path(name_or_path)
+    if not path.is_file():
+        if path.suffix == ".safetensors":
+            raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-s")
+        path = load_model(name_or_path).folder / f"{config.modality}.safetensors"
+        if not path.is_file():
+            raise InputError(f"model {name_or_path} has no {path.name} to start from; give a checkpoint")
+    network, spec = load_network(path)
+    if spec.modality != config.modality:
+        raise CheckpointError(
+            f"{path} holds a network of {spec.modality}; this recipe's is {config.modality}"
+        )
+    return path, replace(config, network=network.config)
+
+
+def prepare_table(table: Path, out: Path, start: Path | None, *, crops: bool, hook: Hook) -> Path:
+    """The folder in which the clips of a CSV table lie prepared: made, or gone on with, in a run's folder.
+
+    Args:
+        table: As `mien prepare clips` takes it.
+        out: Folder of the run.
+        start: Checkpoint of the run, whose crops' size is taken.
+        crops: Pictures are face crops already.
+        hook: Called with what is done, how far, and how much there is.
+
+    Raises:
+        DatasetError: The table cannot be read, or nothing of it can be used.
+    """
+    size_px = PrepareSettings().size_px
+    if start is not None:
+        size_px = load_network(start)[1].crop_px or size_px
+    settings = PrepareSettings(size_px=size_px, crops=crops)
+    prepare("clips", table, out / "prepared", settings=settings, n_workers=1, hook=hook)
+    return out / "prepared"
 
 
 def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:

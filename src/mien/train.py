@@ -27,7 +27,16 @@ from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet, LogProbs
 from mien.models.speech import SpeechNet
 from mien.pictures import draw_learning_curves
-from mien.runs import RunningStatistics, State, copy_weights, join_processes, load_state, save_state
+from mien.runs import (
+    RunningStatistics,
+    State,
+    build_optimiser,
+    copy_weights,
+    encoders_of,
+    join_processes,
+    load_state,
+    save_state,
+)
 from mien.selection import calibrate, held_out_logits, held_out_scores
 from mien.semi import SemiState, ask_mean, learn_thresholds, semi_loss, start_semi
 from mien.sources import ask_teacher, read_batches
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jaxtyping import Float
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from mien.datasets.batches import Batch, Batches
     from mien.recipes import TrainConfig
@@ -76,6 +85,8 @@ def train(
     """
     if start is None and (config.distil or config.unlabelled):
         raise InputError("distil and unlabelled need a teacher; name its checkpoint with --from")
+    if start is None and config.heads_only:
+        raise InputError("heads_only needs a network whose encoders stay as they are; name it with --from")
     if start is None and not config.hold_out:
         raise InputError("hold_out=false needs a network that was held to it; name it with --from")
     torch.set_num_threads(n_threads)
@@ -141,6 +152,9 @@ def take_step(state: State, batches: Batches, config: TrainConfig, n_steps: int)
     for group in state.optimiser.param_groups:
         group["lr"] = group["highest"] * share_of_highest(config, state.step, n_steps)
     state.network.train()
+    if config.heads_only:
+        for encoder in encoders_of(state.network):
+            encoder.eval()
     state.optimiser.zero_grad()
     parts = range(state.team.process_index, config.n_parts, state.team.num_processes)
     statistics = RunningStatistics(state.network, len(parts), state.team)
@@ -364,22 +378,6 @@ def start_or_resume(
     if (out / "state.safetensors").exists():
         load_state(state, spec, out)
     return state
-
-
-def build_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser; weights of the proportion rule form a group of their own, with their own rate (§6.1)."""
-    rule: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        (rule if name.startswith("rule.") else rest).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": rest, "highest": config.learning_rate, "weight_decay": config.weight_decay}
-    ]
-    if rule:
-        groups.append({"params": rule, "highest": config.rule_learning_rate, "weight_decay": 0.0})
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def write_json(path: Path, values: object) -> None:

@@ -35,14 +35,19 @@ def train(
     data: Annotated[
         Path,
         typer.Option(
-            help="What `mien prepare` wrote, or a folder with ferplus, or ravdess_speech and emodb."
+            help="A CSV table of your clips; what `mien prepare` wrote; or a folder with ferplus, or "
+            "ravdess_speech and emodb."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there is taken up again.")],
     start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint whose weights the run starts from.")
+        str | None,
+        typer.Option(
+            "--from", help="Model, such as mien-s, or checkpoint whose network and weights are taken."
+        ),
     ] = None,
     settings: Setting = None,
+    crops: Annotated[bool, typer.Option("--crops", help="Pictures of a CSV are face crops already.")] = False,
     threads: Threads = 2,
 ) -> None:
     """Train one network; needs the extra [train].
@@ -50,12 +55,21 @@ def train(
     Writes its checkpoint, history and learning curve.
     """
     from mien.recipes import RECIPES, override
+    from mien.sources import find_start, prepare_table
     from mien.train import train as run
 
     if recipe not in RECIPES:
         raise InputError(f"there is no recipe {recipe!r}; expected {' or '.join(RECIPES)}")
+    if crops and not data.is_file():
+        raise InputError(f"--crops is for a CSV table of pictures, which {data} is not; leave it out")
+    config, begin = RECIPES[recipe](), None
+    if start is not None:
+        begin, config = find_start(start, config)
+    config = override(config, settings or [])
     with progress() as hook:
-        path = run(override(RECIPES[recipe](), settings or []), data, out, hook, start, threads)
+        if data.is_file():
+            data = prepare_table(data, out, begin, crops=crops, hook=hook)
+        path = run(config, data, out, hook, begin, threads)
     typer.echo(f"checkpoint: {path}")
 
 
