@@ -62,6 +62,7 @@ def test_weights_are_the_mean_and_confidence_is_fitted(data: Path, tmp_path: Pat
             wanted = moved
         torch.testing.assert_close(tensor.double(), wanted.double(), atol=1e-4, rtol=1e-4)
     assert [part["seed"] for part in spec.training["mean_of"]] == [0, 1, 2]
+    assert spec.training["seed"] == 0, "what the first tells of its data and recipe is told of the mean"
     assert len({part["sha256"] for part in spec.training["mean_of"]}) == 3
     assert spec.training["choose_loss"] == pytest.approx(scores["choose_loss"])
 

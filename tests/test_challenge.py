@@ -289,6 +289,16 @@ def test_what_cannot_be_written_is_refused_before_the_work(
         submit("mien-s", tmp_path, None, tmp_path / out, hook=silent, **options)
 
 
+def test_the_example_is_not_written_over(tmp_path: Path) -> None:
+    write_crops(tmp_path, "a", {1: "Anger"})
+    example = write_example(tmp_path, ("a", [1]))
+    before = example.read_text()
+    for named in (None, example):
+        with pytest.raises(InputError, match="is the challenge's example; give another --out"):
+            submit("mien-s", tmp_path, named, example, hook=silent)
+    assert example.read_text() == before
+
+
 def test_only_what_is_whole_and_right_appears(tmp_path: Path, stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     write_crops(tmp_path, "a", {1: "Anger", 2: "Fear"})
     write_example(tmp_path, ("a", [1, 2]))

@@ -252,8 +252,10 @@ def test_everything_skipped_is_counted(tmp_path: Path) -> None:
         "folder of crops without annotation": 1,
         "annotation without folder of crops": 1,
         "annotation without any crop": 2,  # no_face, no_line
-        "labelled line in a gap of the crops": 1,
-        "labelled line after the last crop": 3 + 1 + 1,  # gaps, line_more, no_face
+        "labelled line in a gap of the crops: scored in val, not trained on": 1,
+        "labelled line after the last crop: scored in val, not trained on": 3
+        + 1
+        + 1,  # gaps, line_more, no_face
         "crop after the last line": 2,  # crop_more, no_line
         "video without media": 7,
     }

@@ -136,6 +136,11 @@ def test_files_of_another_form(tmp_path: Path) -> None:
         read_votes(tmp_path)
     with pytest.raises(DatasetError, match="line 1: columns 'S', 'fileName' are not there"):
         read_votes(write(tmp_path, head='"","A","D","F","H","N"'))
+    for content in (b"\xff\xfe no text", HEAD.encode() + b'\n"100001,"1001_IEO_ANG_XX'):
+        (tmp_path / FILE).write_bytes(content)
+        with pytest.raises(DatasetError, match="is no CSV table") as caught:
+            read_votes(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="CREMA-D's votes are not on this machine")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import starmap
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from mien.datasets.crops import Sight, cut_box, decode, find_in_box, find_larges
 from mien.detection import Detection, RetinaFace
 from mien.faces import Template, find_faces
 from mien.media import Frame
+from mien.predictor import load_model
+from mien.scoring import Rater
 from mien.spans import Span
 from mien.tracking import Tracker
 from portraits import PORTRAIT, scene
@@ -92,6 +95,16 @@ def test_a_box_is_cut_as_a_square_of_its_longer_side() -> None:
     cut = cut_box(image, (50, 20, 74, 68), SIGHT)
     assert cut is not None
     np.testing.assert_array_equal(cut.crop, to_grey(np.ascontiguousarray(image[20:68, 38:86])))
+
+
+def test_a_crop_that_is_not_square_is_kept_whole_as_in_evaluation() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (60, 96, 3), np.uint8)
+    rater = Rater(load_model(), crops=True)
+    look = mock.Mock(spec=rater.face, return_value=np.zeros((1, 8), np.float32))
+    template = rater.template
+    rater.__dict__["face"] = look
+    rater.rate_crop(image)
+    np.testing.assert_array_equal(Sight(template).whole(image).crop, to_grey(look.call_args.args[0][0]))
 
 
 def test_beyond_the_edge_the_last_pixels_go_on() -> None:

@@ -158,7 +158,7 @@ def test_without_speakers_files_of_one_name_are_told_apart(tmp_path: Path) -> No
 def test_what_was_skipped_is_counted(tmp_path: Path) -> None:
     write_affwild2(tmp_path, [Person("a", [0, 1], crops=[1]), Person("v", [0], of="Validation_Set")])
     _, skipped = CORPORA["affwild2"].entries(tmp_path, USUAL)
-    assert skipped == {"labelled line after the last crop": 1}
+    assert skipped == {"labelled line after the last crop: scored in val, not trained on": 1}
 
 
 def test_settings_that_a_corpus_heeds_are_settings() -> None:

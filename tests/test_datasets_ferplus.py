@@ -211,15 +211,26 @@ ROW = (blobs(0), votes(fear=10), "train")
     ("columns", "match"),
     [
         ({"votes": [[1] * 9]}, r"row 0: votes are \[1, .*; expected 10"),
-        ({"votes": [[0] * 10]}, "expected 10, not all 0"),
+        ({"votes": [[0] * 10]}, "expected 10 counts, not all 0"),
+        ({"votes": [[0.5, 0.5, *[0.0] * 8]]}, "expected 10 counts, not all 0"),
+        ({"votes": [[-1, 9, *[0] * 8]]}, "expected 10 counts, not all 0"),
+        ({"votes": [None]}, "expected 10 counts, not all 0"),
         ({"split": ["test"]}, "row 0: split is 'test'; expected 'train' or 'val'"),
         ({"webp": [webp(blobs(0)[:40])]}, "row 0: expected a 48 x 48 grey WebP image"),
+        ({"webp": [b""]}, "row 0: expected a 48 x 48 grey WebP image"),
+        ({"webp": [None]}, "row 0: expected a 48 x 48 grey WebP image"),
+        ({"webp": ["face.webp"]}, "row 0: expected a 48 x 48 grey WebP image"),
         ({"webp": [b"RIFF"]}, "row 0: expected a 48 x 48 grey WebP image"),
     ],
 )
 def test_rows_of_another_form(columns: dict[str, list[Any]], match: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=match):
         read_ferplus(write(tmp_path, [ROW], **columns))
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="has no rows; fetch it again"):
+        read_ferplus(write(tmp_path, []))
 
 
 def test_files_of_another_form(tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ def test_stretches_of_one_file(tmp_path: Path) -> None:
 
 def test_an_end_beyond_the_file_is_that_of_the_file(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", [(0.0, tone(300.0, 1.2))])
-    assert spans(taken((clip(path, end=99.0),))[0]) == [(0.0, pytest.approx(1.2), "Anger")]
+    for end, told in ((99.0, ["stretch that ends after its file: cut off there"]), (1.25, [])):
+        recording, notes = taken((clip(path, end=end),))
+        assert spans(recording) == [(0.0, pytest.approx(1.2), "Anger")]
+        assert notes == told
 
 
 def test_a_video_has_face_and_sound(tmp_path: Path) -> None:

@@ -296,8 +296,8 @@ def test_held_out_batches_are_bounded() -> None:
     [
         ([clip("Fear"), clip("Fear", split="val")], PLAIN, "moment of split 'choose' has a face or sound"),
         ([clip("Fear", split="choose")], CLEAR, "no labelled moment of split 'train' has a sound"),
-        ([make_recording((0, 1, "Fear"), seconds=1)], STILL, "crops are nowhere"),
-        ([make_recording((0, 1, "Fear"), seconds=1)], PLAIN, "crops are nowhere"),
+        ([make_recording((0, 1, "Fear"), seconds=1)], STILL, "no recording has a face"),
+        ([make_recording((0, 1, "Fear"), seconds=1)], PLAIN, "no recording has a face"),
         ([make_recording((0, 1, "Fear"), crop_times=[0.5])], CLEAR, "no labelled moment of split 'train'"),
         ([make_recording((0, 1, "Fear"), crop_times=[0.5])], PLAIN, "split 'train' has sound"),
         (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corpora import write_emodb, write_ferplus, write_ravdess, write_utterance
+from corpora import write_emodb, write_ferplus, write_own, write_ravdess, write_utterance
 from corpora_affwild2 import Person, write_affwild2
 from media_files import flat_frames, tone, write_still, write_video
 from mien import evaluate as evaluating
@@ -199,6 +199,25 @@ def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
         ratios = [told[name][ratio] for ratio in ("f1", "recall", "precision")]
         expected = [one[key] for one in ratios for key in ("value", "low", "high") if one[key] is not None]
         assert [float(number) for number in numbers] == pytest.approx(expected, abs=0.0051)
+
+
+def test_figures_of_an_earlier_evaluation_do_not_stay(corpora, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate("mien-s", corpora["RAVDESS"], out, split="val", hook=no_hook)
+    (out / "mine.txt").write_text("mine")
+    evaluate("mien-s", corpora["FER+"], out, split="val", hook=no_hook)
+    again = tmp_path / "again"
+    evaluate("mien-s", corpora["FER+"], again, split="val", hook=no_hook)
+    assert {each.name for each in out.iterdir()} == {each.name for each in again.iterdir()} | {"mine.txt"}
+
+
+def test_rows_that_end_after_their_file_are_told(tmp_path: Path) -> None:
+    table = write_own(tmp_path)
+    table.write_text(
+        'path,label,start,end\nfilm.mp4,Fear,0,9\n"talks/Zoë, 1.wav",Fear,0,9\nfilm.mp4,Anger,,\n'
+    )
+    found = predict_corpus("mien-s", table, "val", no_hook)
+    assert "clips.csv: rows that end after their files, scored to there: 2" in found.remarks
 
 
 def test_majority_of_votes_is_the_stricter_rule(corpora) -> None:

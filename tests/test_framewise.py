@@ -65,7 +65,7 @@ def test_every_labelled_frame_is_there_with_or_without_a_face(root: Path) -> Non
     assert (every.rows, every.averages_all, seen.averages_all) == (None, True, True)
     assert seen.rows is not None
     assert seen.rows.tolist() == [True, False, False, True, False, False, True]
-    assert "Aff-Wild2: labelled line in a gap of the crops: 3" in found.remarks
+    assert "Aff-Wild2: labelled line in a gap of the crops: scored in val, not trained on: 3" in found.remarks
 
 
 def test_gaps_lie_between_their_neighbours_and_the_mean_stays_in_the_video(root: Path) -> None:
@@ -91,7 +91,12 @@ def test_the_voice_stands_in_where_no_face_is_and_is_fused_where_one_is(root: Pa
     fused = (fear + face_at(root, "video3_left", 1)) / 2
     expected = [fused, fear, (fear + fifth) / 2, fifth, fifth]
     np.testing.assert_allclose(found.raw["fused"][:5], expected, atol=1e-6)
-    np.testing.assert_allclose(found.raw["voice"][:5], [fear] * 5, atol=1e-6)
+    heard = [True, True, False, False, False]
+    assert found.asked["voice"][:5].tolist() == heard
+    np.testing.assert_allclose(found.raw["voice"][:5][heard], [fear] * 2, atol=1e-6)
+    for kind in (found.raw, found.post):  # a rule that is fitted to these is told who was seen and heard
+        assert np.isnan(kind["voice"]).any(1).tolist() == (~found.asked["voice"]).tolist()
+        assert np.isnan(kind["face"]).any(1).tolist() == (~found.asked["face"]).tolist()
     assert set(found.post) == {"fused", "face", "voice"}
 
 

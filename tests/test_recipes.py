@@ -50,10 +50,22 @@ def test_the_abstract_s_faces_have_mecs_and_its_speech_gcsa() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["ema=2", "warmup=-0.1", "weight_decay=-1", "clip=-1", "mixup=-1", "distil=1.5"]
+    "setting",
+    [
+        "ema=2",
+        "warmup=-0.1",
+        "weight_decay=-1",
+        "clip=-1",
+        "mixup=-1",
+        "distil=1.5",
+        "seed=-1",
+        "seed=99999999999999999999",
+        "augmentation.scale=-2",
+    ],
 )
 def test_numbers_that_no_run_can_heed_are_refused(setting: str) -> None:
-    with pytest.raises(InputError, match=f"{setting.split('=', maxsplit=1)[0]} is .*; expected 0"):
+    name = setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]
+    with pytest.raises(InputError, match=f"{name} is .*; expected 0"):
         override(train_face(), [setting])
 
 
@@ -145,6 +157,8 @@ def test_only_faces_have_teachers() -> None:
         ("precision=float16", "'float16' is not 'float32' or 'bfloat16'"),
         ("network.stem_strides=[1]", r"\[1\] is not a tuple, as \(2, 2\) is"),
         ("network.stem_strides=[1, 2.5]", "is not a tuple"),
+        ("network.stem_strides=[0, 1]", r"stem_strides are \(0, 1\); expected twice 1 or 2"),
+        ("network.input_px=0", "input_px is 0; expected 8 to 512"),
         ("network=none", "'none' is not a FaceNetConfig"),
         ("epochs=0", "epochs is 0; expected a number above 0"),
         ("batch_size=-1", "batch_size is -1"),

@@ -90,9 +90,9 @@ def test_features_of_a_folder_from_preparing_to_figures(
 ) -> None:
     checkpoint = fitted(config, prepared, tmp_path / "run")
     predictions = score_prepared(checkpoint, prepared, "val", quiet)
-    n = {"face": 2, "speech": 2, "both": 4}[config.modality]
+    n, nothing = {"face": (2, "no face"), "speech": (2, "no sound"), "both": (4, "")}[config.modality]
     assert np.isfinite(predictions.raw["fused"]).all(1).sum() == n
-    assert [note for note in predictions.notes if note] == ["neither face nor sound"] * (4 - n)
+    assert [note for note in predictions.notes if note] == [nothing] * (4 - n)
     figures = score_views(predictions)
     assert figures[0].raw.n == 4
     assert figures[0].post is not figures[0].raw
@@ -177,6 +177,30 @@ def test_features_that_are_others_are_refused(prepared: Path, tmp_path: Path) ->
     checkpoint = write_checkpoint(tmp_path / "face.safetensors", wider, {})
     with pytest.raises(DatasetError, match="has 4 features of face, the network takes 9; set its n_features"):
         score_prepared(checkpoint, prepared, "val", quiet)
+
+
+def test_what_no_recording_has_is_not_asked_about(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path / "out", make_recording((0.0, 1.0, "Fear"), split="val", seconds=1.0))
+    checkpoint = write_checkpoint(tmp_path / "face.safetensors", crops_config(), {})
+    with pytest.raises(CheckpointError, match=r"is of face, and split 'val' of .* has no face"):
+        score_prepared(checkpoint, folder, "val", quiet)
+
+
+def test_frames_by_one_sense_alone_are_those_that_it_has_something_of(tmp_path: Path) -> None:
+    seen = make_recording(
+        (0, 2, "Fear"), frame_step=0.1, crop_times=frames(0, 1, 0.1), split="val", seconds=9
+    )
+    folder = write_corpus(tmp_path / "out", seen)
+    config = replace(BOTH, network=ExpressionNetConfig(face=FaceNetConfig(input_px=16)))
+    checkpoint = write_checkpoint(tmp_path / "both.safetensors", config, {})
+    said = score_prepared(checkpoint, folder, "val", quiet)
+    for kind in (said.raw, said.post):
+        assert np.isfinite(kind["fused"]).all()
+        assert np.isfinite(kind["voice"]).all()
+        assert np.isfinite(kind["face"]).all(1).tolist() == [True] * said.asked["face"].sum() + [False] * int(
+            (~said.asked["face"]).sum()
+        )
+    assert 10 <= said.asked["face"].sum() < 20
 
 
 def test_a_split_with_nothing_labelled_is_refused(tmp_path: Path) -> None:

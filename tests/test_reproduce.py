@@ -9,6 +9,7 @@ import pytest
 
 from mien import reproduce
 from mien.datasets.cremad import CLASSES, Votes, read_votes
+from mien.errors import DatasetError
 from mien.expressions import CREMAD
 from mien.reproduce import (
     N_FOLDS,
@@ -160,6 +161,22 @@ def test_contrasts_are_of_rules_that_are_judged(votes: Votes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="CREMA-D's votes are not on this machine")
+def test_too_few_actors_for_folds_are_refused(votes: Votes, tmp_path: Path) -> None:
+    few = [row for row, actor in enumerate(votes.actors) if actor < "1004"]
+    no_fear = [row for row, label in enumerate(votes.labels) if label != "Fear"]
+    for rows, match in ((few[:12], "1 actors are too few: .* Anger, Disgust"), (no_fear, "nobody acts Fear")):
+        part = Votes(
+            clips=tuple(votes.clips[row] for row in rows),
+            actors=tuple(votes.actors[row] for row in rows),
+            labels=tuple(votes.labels[row] for row in rows),
+            voice=votes.voice[rows],
+            face=votes.face[rows],
+            both=votes.both[rows],
+        )
+        with pytest.raises(DatasetError, match=match):
+            reproduce_fusion(write(part, tmp_path), None, no_hook)
+
+
 def test_known_figures_of_the_real_votes() -> None:
     real = read_votes(SHARED)
     said = judge(real, no_hook)

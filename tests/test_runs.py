@@ -100,6 +100,7 @@ def test_a_face_net_with_fewer_blocks_lends_a_deeper_one_what_it_says(tmp_path: 
     shallower = build_network(describe(override(CONFIG, ["network.depths=[0,2,1]"]), {}, 48))
     with pytest.raises(CheckpointError, match="no fewer blocks"):
         copy_weights(tmp_path / "start.safetensors", shallower)
-    both = override(CONFIG, ["network.depths=[0,2,3]", "network.attention.name=mecs"])
-    with pytest.raises(CheckpointError, match="another network"):
-        copy_weights(tmp_path / "start.safetensors", build_network(describe(both, {}, 48)))
+    for other in ("network.attention.name=mecs", "network.backbone=resnet18"):
+        both = override(CONFIG, ["network.depths=[0,2,3]", other])
+        with pytest.raises(CheckpointError, match="another network"):
+            copy_weights(tmp_path / "start.safetensors", build_network(describe(both, {}, 48)))

@@ -35,9 +35,28 @@ def answers() -> list[str]:
 
 def test_a_complete_one_has_no_faults(example: Path, tmp_path: Path) -> None:
     assert check_submission(write(tmp_path / "mine.txt", *answers()), example) == (6, [])
-    spaced = tmp_path / "spaced.txt"
-    spaced.write_bytes(("\ufeff" + "\r\n".join((HEADER, *answers())) + "\r\n\r\n").encode())
-    assert check_submission(spaced, example) == (6, [])
+    windows = tmp_path / "windows.txt"
+    windows.write_bytes("\r\n".join((HEADER, *answers(), "")).encode())
+    assert check_submission(windows, example) == (6, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("\ufeff" + "\n".join((HEADER, *answers(), "")), "1 (line 1)"),
+        ("\r".join((HEADER, *answers(), "")), "1 (line 1)"),
+        (" \n".join((HEADER, *answers(), "")), "7 (line 1, line 2, line 3, …)"),
+        ("\n".join((HEADER, *answers(), "", "")), "1 (line 8)"),
+    ],
+)
+def test_what_only_some_readers_forgive_is_a_fault(
+    content: str, where: str, example: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(content.encode())
+    (told,) = faults(mine, example)
+    assert told.startswith("line has a byte order mark, blanks")
+    assert told.endswith(f": {where}")
 
 
 def test_the_example_s_form_may_be_bare(tmp_path: Path) -> None:
@@ -51,7 +70,10 @@ def test_the_example_s_form_may_be_bare(tmp_path: Path) -> None:
     [
         (lambda lines: lines[:-1], "without an answer: 1 (video12_left/00005.jpg)"),
         (lambda lines: [*lines, lines[0]], "answered before: 1 (line 8: 1-30-1280x720/00001.jpg)"),
-        (lambda lines: [lines[1], lines[0], *lines[2:]], "in another place"),
+        (
+            lambda lines: [lines[1], lines[0], *lines[2:]],
+            "after one that it stands before in the example list: 1",
+        ),
         (lambda lines: [lines[0][:-1] + "8", *lines[1:]], "none of 0 to 7: 1 (line 2: 8)"),
         (lambda lines: [lines[0][:-1] + "01", *lines[1:]], "none of 0 to 7: 1 (line 2: 01)"),
         (lambda lines: [lines[0][:-1] + 5000 * "9", *lines[1:]], "none of 0 to 7: 1 (line 2: 999999999999)"),
@@ -67,6 +89,20 @@ def test_the_example_s_form_may_be_bare(tmp_path: Path) -> None:
 )
 def test_each_fault_is_found_where_it_stands(change, told: str, example: Path, tmp_path: Path) -> None:
     assert told in " | ".join(faults(write(tmp_path / "mine.txt", *change(answers())), example))
+
+
+def test_lines_that_lack_are_told_and_the_others_stand_where_they_should(
+    example: Path, tmp_path: Path
+) -> None:
+    (told,) = faults(write(tmp_path / "mine.txt", *answers()[:2], *answers()[4:]), example)
+    assert "without an answer: 2" in told
+
+
+def test_an_example_of_another_class_order_is_refused(tmp_path: Path) -> None:
+    swapped = HEADER.replace("Anger,Disgust", "Disgust,Anger")
+    example = write(tmp_path / "example.txt", *answers(), header=swapped)
+    with pytest.raises(DatasetError, match=r"line 1: .*expected image_location,Neutral,Anger"):
+        check_submission(write(tmp_path / "mine.txt", *answers()), example)
 
 
 def test_a_header_in_another_order_is_a_fault(example: Path, tmp_path: Path) -> None:
@@ -102,10 +138,10 @@ def test_whatever_the_file_holds_it_is_judged_or_refused(
     ("ending", "last"),
     [("\n", "\n"), ("\n", ""), ("\r\n", "\r\n"), ("\r\n", ""), (" \n", " "), ("\t\r\n", "\n\n")],
 )
-def test_how_lines_end_is_of_no_matter(ending: str, last: str, example: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.txt"
-    mine.write_bytes((ending.join((HEADER, *answers())) + last).encode())
-    assert check_submission(mine, example) == (6, [])
+def test_how_lines_of_the_example_end_is_of_no_matter(
+    ending: str, last: str, example: Path, tmp_path: Path
+) -> None:
+    mine = write(tmp_path / "mine.txt", *answers())
     example.write_bytes((ending.join(("image_location", *IMAGES)) + last).encode())
     assert check_submission(mine, example) == (6, [])
 

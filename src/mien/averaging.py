@@ -72,7 +72,8 @@ def average(
         temperature = float(fit_temperature(logits, batches.held_labels))
     else:
         temperature = correct_head(network, logits, batches)
-    save_network(network, replace(spec, temperature=temperature, training={"mean_of": parts, **scores}), out)
+    told = spec.training | {"mean_of": parts, **scores}
+    save_network(network, replace(spec, temperature=temperature, training=told), out)
     return scores
 
 

@@ -115,7 +115,10 @@ def submit(
         CheckpointError: The model's files are not what its manifest says.
     """
     out = out.resolve()
-    wanted = read_example(example or find_example(data))
+    source = example or find_example(data)
+    if out == source.resolve():
+        raise InputError(f"{out} is the challenge's example; give another --out")
+    wanted = read_example(source)
     refuse_place(out, wanted, delta)
     videos = find_videos(data, wanted.videos)
     senses = _open(model, voice, fusion)

@@ -26,7 +26,7 @@ from mien.framewise import rate_affwild2
 from mien.metrics import score
 from mien.predictor import load_model
 from mien.samples import is_affwild2, read_samples, refuse_split
-from mien.scoresheet import Figures, as_dict, count_notes, draw, table, tell, video_table
+from mien.scoresheet import PICTURES, Figures, as_dict, count_notes, draw, table, tell, video_table
 from mien.scoring import Predictions, Rater, found_in, rate_samples, stack
 from mien.whole import written_whole
 
@@ -54,6 +54,7 @@ def evaluate(
     hook: Hook,
     crops: bool = False,
     fusion: Fusion = "proportion",
+    seed: int = 0,
 ) -> list[str]:
     """Scores a model; writes `metrics.json`, `predictions.csv`, `per_video.csv` and pictures into `out`.
 
@@ -67,6 +68,7 @@ def evaluate(
         hook: Called with what is done, how far, and how much there is.
         crops: Pictures are face crops already, and no face is looked for in them.
         fusion: Which of the model's rules fuses face and voice.
+        seed: Of the dealing of what has no `choose` of its own, as `mien prepare` was given it.
 
     Returns:
         Lines that say the figures.
@@ -78,7 +80,7 @@ def evaluate(
         MissingExtraError: FER+ needs [table].
     """
     refuse_file(out)
-    predictions = predict_corpus(model, data, split, hook, crops=crops, fusion=fusion)
+    predictions = predict_corpus(model, data, split, hook, crops=crops, fusion=fusion, seed=seed)
     info = load_model(model)
     return write_figures(predictions, info.name, info.sha256, split, out)
 
@@ -125,7 +127,12 @@ def write_figures(
     _write(out / "predictions.csv", table(predictions))
     if predictions.videos is not None:
         _write(out / "per_video.csv", video_table(predictions, predictions.videos))
+    else:
+        (out / "per_video.csv").unlink(missing_ok=True)
     lines = tell(predictions, split, figures)
+    for kind in PICTURES:  # those of an earlier evaluation may be of views that this one does not have
+        for old in out.glob(f"{kind}-*.png"):
+            old.unlink()
     try:
         for each in (each for each in figures if not each.view.is_part):
             draw(each, out, f"{name} on {predictions.corpus} {split}, {each.view.name}")
@@ -135,14 +142,21 @@ def write_figures(
 
 
 def predict_corpus(
-    model: str, data: Path, split: str, hook: Hook, *, crops: bool = False, fusion: Fusion = "proportion"
+    model: str,
+    data: Path,
+    split: str,
+    hook: Hook,
+    *,
+    crops: bool = False,
+    fusion: Fusion = "proportion",
+    seed: int = 0,
 ) -> Predictions:
     """Labels and probabilities of one split; arguments and errors are those of `evaluate`."""
     refuse_split(split)
     rater = Rater(load_model(model), crops=crops, fusion=fusion)
     if is_affwild2(data):
-        return rate_affwild2(rater, data, split, hook)
-    samples = read_samples(data, split)
+        return rate_affwild2(rater, data, split, hook, seed)
+    samples = read_samples(data, split, seed)
     answers = rate_samples(rater, samples.samples, hook)
     if not any(answer.raw for answer in answers):
         notes = ", ".join(f"{note}: {n}" for note, n in count_notes(each.note for each in answers).items())
@@ -182,6 +196,8 @@ def _gather(samples: Samples, answers: Sequence[Answer]) -> Predictions:
     raw = stack([answer.raw for answer in answers])
     same = all(answer.raw is answer.post or not (answer.raw or answer.post) for answer in answers)
     of_clips = samples.groups in ("speakers", "files")
+    n_cut = sum(answer.is_cut for answer in answers)
+    cut = (f"{samples.corpus}: rows that end after their files, scored to there: {n_cut}",) if n_cut else ()
     return Predictions(
         corpus=samples.corpus,
         names=tuple(sample.name for sample in samples.samples),
@@ -199,7 +215,7 @@ def _gather(samples: Samples, answers: Sequence[Answer]) -> Predictions:
             if source != "fused"
         },
         views=samples.views,
-        remarks=samples.remarks,
+        remarks=(*samples.remarks, *cut),
     )
 
 

@@ -192,7 +192,8 @@ def load_single(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
                 "score it with  mien evaluate --data  on what was prepared"
             )
         raise CheckpointError(
-            f"{path} holds both networks in one; give face.safetensors and speech.safetensors beside it"
+            f"{path} holds both networks in one;  mien export  takes face.safetensors and speech.safetensors "
+            "beside it, and the folder that it writes is a model"
         )
     if isinstance(network, FaceNet) and network.config.reads_sequences:
         raise CheckpointError(

@@ -74,12 +74,16 @@ class FaceForm:
 
     def __post_init__(self) -> None:
         colours = 1 if self.colours == "grey" else 3
-        if not (self.size_px >= 8 and self.n_features >= 1):
-            raise ValueError(f"size_px {self.size_px} or n_features {self.n_features} is too small")
+        if not (8 <= self.size_px <= 1024 and self.n_features >= 1):
+            raise ValueError(
+                f"size_px {self.size_px} is not 8-1024, or n_features {self.n_features} is below 1"
+            )
         if not all(len(each) in (1, colours) for each in (self.mean, self.std)) or 0 in self.std:
             raise ValueError(f"mean or std is not 1 or {colours} numbers, or std is 0")
         if len(self.landmarks) != 5:
             raise ValueError(f"landmarks are {len(self.landmarks)} points, not 5")
+        if len({*self.landmarks}) < 5:
+            raise ValueError(f"landmarks are {self.landmarks}, of which two are the same point")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,20 +50,19 @@ class _Person:
     """Numbers, from 1."""
     labels: tuple[str, ...]
     seen: Bool[np.ndarray, "frames"]
-    heard: bool
-    """Somebody speaks in the video."""
+    heard: Bool[np.ndarray, "frames"]
     raw: dict[Source, Float32[np.ndarray, "frames 8"]]
     post: dict[Source, Float32[np.ndarray, "frames 8"]]
 
 
-def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predictions:
-    """What a model says of the labelled frames of one split.
+def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook, seed: int = 0) -> Predictions:
+    """What a model says of the labelled frames of one split; `seed` deals out `choose`.
 
     Raises:
         DatasetError: The folder is not of Aff-Wild2's form, or has nothing in this split.
         CheckpointError: The model has no face network.
     """
-    videos, skipped = read_affwild2(folder)
+    videos, skipped = read_affwild2(folder, seed=seed)
     chosen = [video for video in videos if video.split == split]
     if not chosen:
         splits = ", ".join(sorted({video.split for video in videos}))
@@ -78,13 +77,15 @@ def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predict
 
         people[video.name] = _rate_person(rater, video, skipped, tell)
         n_done += len(video.frames)
-    seen = np.concatenate([person.seen for person in people.values()])
+    seen, heard = (
+        np.concatenate([getattr(person, sense) for person in people.values()]) for sense in ("seen", "heard")
+    )
     views = [
         View(name="all labelled frames", averages_all=True),
         View(name="frames with a face", rows=seen, averages_all=True),
     ]
     sources: tuple[Source, ...] = ("fused", "face", "voice")
-    if not any(person.heard for person in people.values()):
+    if not heard.any():
         sources = ("fused",)
     if len(seen) == 0:
         raise DatasetError(f"Aff-Wild2: no frame of split {split!r} is labelled; fetch the annotations again")
@@ -99,7 +100,7 @@ def rate_affwild2(rater: Rater, folder: Path, split: str, hook: Hook) -> Predict
         notes=("",) * len(seen),
         raw={key: np.concatenate([each.raw[key] for each in people.values()]) for key in sources},
         post={key: np.concatenate([each.post[key] for each in people.values()]) for key in sources},
-        asked={},
+        asked={"face": seen, "voice": heard} if "voice" in sources else {},
         views=tuple(views),
         remarks=(
             f"Aff-Wild2: post-processing is the mean over {2 * DELTA + 1} frames of one person in one video",
@@ -124,40 +125,47 @@ def _rate_person(
             face[frame - 1] = rater.face(crop[None])[0]
         tell(done)
     voice = np.full_like(face, np.nan)
+    n_there = len(face)
     try:
-        _hear(rater, video, voice)
+        n_there = _hear(rater, video, voice)
     except MediaError:
         skipped["media that cannot be decoded"] += 1
     heard, seen = found_in(voice), found_in(face)
     fused = rater.rule(voice, face, voice_present=heard, face_present=seen).astype(np.float32)
     said: dict[Source, Float32[np.ndarray, "frames 8"]] = {"fused": fused, "face": face, "voice": voice}
-    at = [i for i, label in enumerate(video.labels) if label is not None]
-    filled = {source: fill_frames(probs) for source, probs in said.items()}
+    skipped["labelled line after the end of its video"] += sum(map(bool, video.labels[n_there:]))
+    labelled = [(i, label) for i, label in enumerate(video.labels[:n_there]) if label is not None]
+    at = [i for i, _ in labelled]
+    raw = {source: fill_frames(probs[:n_there]) for source, probs in said.items()}
+    post = {source: box_mean(probs) for source, probs in raw.items()}
+    for kind in (raw, post):  # by itself, each says nothing where it has nothing to go by
+        kind["face"][~seen[:n_there]] = np.nan
+        kind["voice"][~heard[:n_there]] = np.nan
     return _Person(
         frames=tuple(i + 1 for i in at),
-        labels=tuple(label for label in video.labels if label is not None),
+        labels=tuple(label for _, label in labelled),
         seen=seen[at],
-        heard=bool(heard.any()),
-        raw={source: probs[at] for source, probs in filled.items()},
-        post={source: box_mean(probs)[at] for source, probs in filled.items()},
+        heard=heard[at],
+        raw={source: probs[at] for source, probs in raw.items()},
+        post={source: probs[at] for source, probs in post.items()},
     )
 
 
-def _hear(rater: Rater, video: LabelledVideo, said: Float32[np.ndarray, "frames 8"]) -> None:
-    """Writes what the voice says at each frame where somebody speaks.
+def _hear(rater: Rater, video: LabelledVideo, said: Float32[np.ndarray, "frames 8"]) -> int:
+    """Writes what the voice says at each frame where somebody speaks; how many frames the video has.
 
     Raises:
         MediaError: The video cannot be decoded.
     """
-    if video.media is None or not rater.hears:
-        return
-    media = probe(video.media)
-    if media.has_sound:
+    if video.media is None:
+        return len(said)
+    media, begins = probe(video.media), frame_times(video.media)
+    n_frames = count_timed(video, len(begins))
+    if media.has_sound and rater.hears:
         voice = Voice(hear(read_sound(video.media)), rater.voice)
-        begins = frame_times(video.media)
-        numbers = np.arange(1, count_timed(video, len(begins)) + 1)
-        times = middle_times(begins, numbers, media.duration)
+        times = middle_times(begins, np.arange(1, n_frames + 1), media.duration)
         for i, time in enumerate(times.tolist()):
             probs = voice.at(time).probs
             if probs is not None:
                 said[i] = probs
+    return n_frames

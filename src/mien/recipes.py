@@ -90,6 +90,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "learning_rate", "n_parts"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed is {self.seed}; expected 0 or more, below 2147483648")
         for name in ("per_class", "weight_decay", "clip", "mixup", "balance"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")

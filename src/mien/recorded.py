@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mien.datasets.moments import CLIP_STEP, Moment, every_frame
-from mien.datasets.prepared import read_prepared, with_features
+from mien.datasets.prepared import has_part, read_prepared, with_features
 from mien.datasets.recordings import HELD_ROWS, look_at
 from mien.errors import CheckpointError, DatasetError
 from mien.models.checkpoint import load_network
@@ -72,12 +72,17 @@ def score_prepared(checkpoint: Path, folder: Path, split: str, hook: Hook) -> Pr
     recordings = with_features(recordings, widths)
     if not recordings:
         raise DatasetError(f"{folder} has nothing labelled in split {split!r}; prepare some, or name another")
+    nothing = {"face": "no face", "speech": "no sound", "both": "neither face nor sound"}[spec.modality]
+    if not any(has_part(each, spec.modality) for each in recordings):
+        raise CheckpointError(
+            f"{checkpoint} is of {spec.modality}, and split {split!r} of {folder} has {nothing}; give another"
+        )
     _refuse_other_extractor(spec, recordings[0], checkpoint)
     asked = []
     for done, recording in enumerate(recordings, 1):
         asked.append(_ask_recording(network, spec, recording, widths))
         hook("looking and listening", done, len(recordings))
-    return _gather(asked)
+    return _gather(asked, nothing)
 
 
 def _refuse_other_extractor(spec: ModelSpec, recording: Recording, checkpoint: Path) -> None:
@@ -109,12 +114,16 @@ def _ask_recording(
         filled[source] = fill_frames(said[source]) if known else said[source]
     if step is not None:
         at = np.flatnonzero(of_stretch >= 0)
+        post = {source: box_mean(filled[source]) for source in sources}
+        for source in ("face", "voice"):  # by itself, each says nothing where it has nothing to go by
+            for probs in (filled[source], post[source]):
+                probs[~found_in(said[source])] = np.nan
         return _Asked(
             recording,
             tuple(labels[k] for k in of_stretch[at]),
             tuple(Span(time - step / 2, time + step / 2) for time in times[at].tolist()),
             {source: filled[source][at] for source in sources},
-            {source: box_mean(filled[source])[at] for source in sources},
+            {source: post[source][at] for source in sources},
         )
     return _Asked(
         recording,
@@ -188,7 +197,7 @@ def _means(
     return means
 
 
-def _gather(asked: list[_Asked]) -> Predictions:
+def _gather(asked: list[_Asked], nothing: str) -> Predictions:
     sources: tuple[Source, ...] = ("fused", "face", "voice")
 
     def joined(kind: str) -> Said:
@@ -208,7 +217,7 @@ def _gather(asked: list[_Asked]) -> Predictions:
         groups=tuple(each.recording.speaker for each, _ in rows),
         group_word="speakers",
         videos=tuple(each.recording.name for each, _ in rows),
-        notes=tuple("" if found else "neither face nor sound" for found in there["fused"].tolist()),
+        notes=tuple("" if found else nothing for found in there["fused"].tolist()),
         raw=raw,
         post=post,
         asked={source: there[source] for source in raw if source != "fused"},

@@ -20,6 +20,7 @@ import numpy as np
 
 from mien.classwise import FLOOR, fit_class_wise
 from mien.datasets.cremad import CLASSES, read_votes
+from mien.errors import DatasetError
 from mien.fusion import RATIOS, choose_ratio, proportion
 from mien.metrics import bootstrap, confusion, macro_f1, paired_bootstrap
 from mien.regression import fit_linear, softmax
@@ -123,6 +124,7 @@ def reproduce_fusion(folder: Path, out: Path | None, hook: Hook) -> list[str]:
         DatasetError: The tables are absent or not of their form.
     """
     votes = read_votes(folder)
+    refuse_too_few(votes)
     said = judge(votes, hook)
     scores = {
         name: bootstrap(macro_f1, votes.labels, names, CLASSES, votes.actors) for name, names in said.items()
@@ -141,6 +143,25 @@ def reproduce_fusion(folder: Path, out: Path | None, hook: Hook) -> list[str]:
         with written_whole(out / "fusion.csv") as aside:
             aside.write_text(_table(scores, gains), encoding="utf-8")
     return _lines(scores, gains, len(votes.clips), len(set(votes.actors)))
+
+
+def refuse_too_few(votes: Votes) -> None:
+    """Checks that each expression is there in whatever part of the actors is fitted to.
+
+    Raises:
+        DatasetError: It is not.
+    """
+    folds, labels = fold_of(votes.actors, N_FOLDS), np.array(votes.labels)
+    for fold in range(N_FOLDS):
+        fitted = np.flatnonzero(folds != fold)
+        inner = fold_of([votes.actors[i] for i in fitted], N_INNER_FOLDS)
+        for part in range(N_INNER_FOLDS):
+            lacking = set(CLASSES) - set(labels[fitted[inner != part]].tolist())
+            if lacking:
+                raise DatasetError(
+                    f"{len(set(votes.actors))} actors are too few: without some of them nobody acts "
+                    f"{', '.join(sorted(lacking))}; give CREMA-D's whole table"
+                )
 
 
 def judge(votes: Votes, hook: Hook) -> dict[str, list[str]]:

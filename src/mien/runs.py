@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -135,7 +135,15 @@ def copy_weights(start: Path, network: nn.Module) -> None:
     begun = load_network(start)[0]
     if isinstance(network, FaceNet) and isinstance(begun, FaceNet):
         old, new = begun.config, network.config
-        if old.depths != new.depths and (old.backbone, old.attention) == ("rhcnn", new.attention):
+        as_new = replace(
+            old,
+            depths=new.depths,
+            input_px=new.input_px,
+            stem_strides=new.stem_strides,
+            dropout=new.dropout,
+            mirrored=new.mirrored,
+        )
+        if old.backbone == "rhcnn" and old.depths != new.depths and as_new == new:
             deepen(begun, network)
             return
     weights = begun.state_dict()

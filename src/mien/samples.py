@@ -16,7 +16,7 @@ import numpy as np
 from mien.datasets.affectnet import IMAGES as AFFECTNET_IMAGES
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.affwild2 import CHALLENGES
-from mien.datasets.clips import read_clips
+from mien.datasets.clips import has_splits, read_clips
 from mien.datasets.corpus import SPLITS, Clip, Picture, labelled
 from mien.datasets.cremad import MEDIA, read_cremad
 from mien.datasets.emodb import read_emodb
@@ -102,12 +102,13 @@ def is_affwild2(data: Path) -> bool:
     return "cropped_aligned" in inside or any(name in inside for name in CHALLENGES)
 
 
-def read_samples(data: Path, split: str) -> Samples:
+def read_samples(data: Path, split: str, seed: int = 0) -> Samples:
     """The labelled samples of one split.
 
     Args:
         data: Folder of a corpus, or a CSV table of one's own.
         split: One of `SPLITS`.
+        seed: Of the dealing of what has no `choose` of its own, as `mien prepare` was given it.
 
     Raises:
         DatasetError: It is no known corpus, is not of its form, or has nothing in this split.
@@ -119,16 +120,16 @@ def read_samples(data: Path, split: str) -> Samples:
         raise DatasetError(f"{data} is not there; give the folder of a corpus, or a CSV table")
     inside = {path.name for path in data.iterdir()}
     if FERPLUS_FILE in inside:
-        return _ferplus(data, split)
+        return _ferplus(data, split, seed)
     if any(name.startswith("Actor_") for name in inside):
         return _ravdess(data, split)
     if any(folder in inside for folder, _ in MEDIA.values()):
         medium: Literal["video", "sound"] = "video" if MEDIA["video"][0] in inside else "sound"
         return _clips(f"CREMA-D {medium}", read_cremad(data, medium), split, (View(name="all rows"),))
     if "train_set" in inside or AFFECTNET_IMAGES in inside or any(data.glob(f"*/{AFFECTNET_IMAGES}")):
-        return _pictures("AffectNet", *read_affectnet(data), split)
+        return _pictures("AffectNet", *read_affectnet(data, seed=seed), split)
     if EXPW_FILE in inside or (data / "label" / EXPW_FILE).is_file():
-        return _pictures("ExpW", *read_expw(data), split)
+        return _pictures("ExpW", *read_expw(data, seed=seed), split)
     if any(name.endswith((".flac", ".wav")) for name in inside):
         return _clips("EMO-DB", read_emodb(data), split, _acted(WITHOUT_OTHER))
     raise DatasetError(
@@ -147,8 +148,8 @@ def refuse_split(split: str) -> None:
         raise DatasetError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
 
 
-def _ferplus(data: Path, split: str) -> Samples:
-    stills = read_ferplus(data).part(split)
+def _ferplus(data: Path, split: str, seed: int) -> Samples:
+    stills = read_ferplus(data, seed=seed).part(split)
     return Samples(
         corpus="FER+",
         samples=tuple(
@@ -185,6 +186,9 @@ def _clips(corpus: str, clips: Sequence[Clip], split: str, views: tuple[View, ..
 
 def _own(table: Path, split: str) -> Samples:
     clips = read_clips(table, for_training=False)
+    remarks = []
+    if not has_splits(table):
+        remarks.append(f"{table.name} has no column split: all rows are scored; no net may have learnt them")
     n_without = sum(clip.split == split and clip.label is None for clip in clips)
     n_elsewhere = sum(clip.split != split for clip in clips)
     left_out = {"without a label": n_without, "in another split": n_elsewhere}
@@ -197,7 +201,10 @@ def _own(table: Path, split: str) -> Samples:
         ),
         views=(View(name="all rows"),),
         groups="files" if are_files else "speakers",
-        remarks=tuple(f"{table.name}: rows {why}, left out: {n}" for why, n in left_out.items() if n),
+        remarks=(
+            *remarks,
+            *(f"{table.name}: rows {why}, left out: {n}" for why, n in left_out.items() if n),
+        ),
     )
 
 

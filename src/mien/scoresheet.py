@@ -14,7 +14,7 @@ from mien.expressions import EXPRESSIONS, position
 from mien.metrics import QUADRANT_NAMES, accuracy, macro_f1
 from mien.pictures import draw_abstention, draw_confusions, draw_reliabilities
 from mien.scoring import found_in
-from mien.timeline import LOW_CONFIDENCE
+from mien.timeline import TimelineSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mien.samples import View
     from mien.scoring import Predictions
     from mien.spans import Span
+
+
+PICTURES = ("abstention", "confusion", "quadrants", "reliability")
+"""What the names of the pictures of a view begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def _lines_of(where: str, group_word: str, figures: Figures) -> list[str]:
         f" {1 - left.risk:.3f} of these are right"
         for kind, each in both.items()
         for left in each.abstention
-        if left.threshold == LOW_CONFIDENCE
+        if left.threshold == TimelineSettings().low_confidence
     ]
     if figures.view.is_part:
         return lines

@@ -10,14 +10,14 @@ What cannot be read, or where nobody is seen or heard, keeps its row, with NaN a
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.datasets.corpus import Clip, Picture
+from mien.datasets.corpus import ROUNDING, Clip, Picture
 from mien.detection import STILL_PX, RetinaFace, look_near
 from mien.errors import CheckpointError, MediaError
 from mien.faces import Template, align, find_faces
@@ -25,7 +25,7 @@ from mien.media import probe, read_frames, read_waveform
 from mien.pipeline import fill_weights
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor
 from mien.readings import ReadingSettings, read_file
-from mien.spans import Span
+from mien.spans import SAMPLE_RATE, Span
 from mien.speech import log_mel
 from mien.timeline import TimelineSettings, rows
 from mien.tracking import Tracker
@@ -61,6 +61,8 @@ class Answer:
     """Why nothing is said; up to a colon the same for all samples of one kind."""
     asked: tuple[Source, ...] = ()
     """Whether there was a picture to look at ("face"), and sound to listen to ("voice")."""
+    is_cut: bool = False
+    """The stretch goes on after the end of its file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -204,10 +206,12 @@ class Rater:
         Raises:
             MediaError: The sound cannot be decoded, or ends before the stretch.
         """
-        columns = log_mel(read_waveform(clip.path, clip.start, clip.end))
+        waveform = read_waveform(clip.path, clip.start, clip.end)
+        columns, end = log_mel(waveform), clip.start + len(waveform) / SAMPLE_RATE
         if not columns.shape[1]:
             return nobody("no sound", "voice")
-        return self.one_reading("voice", self.voice(*cut_clip(columns)).mean(0))
+        answer = self.one_reading("voice", self.voice(*cut_clip(columns)).mean(0))
+        return replace(answer, is_cut=clip.end is not None and clip.end > end + ROUNDING)
 
     def rate_video(
         self, media: MediaInfo, clips: Sequence[Clip], tell: Callable[[float], None]
@@ -229,7 +233,9 @@ class Rater:
         asked: tuple[Source, ...] = ("face", "voice") if media.has_sound and self.hears else ("face",)
         note = "no face, no speech" if "voice" in asked else "no face"
         return [
-            stretch.answer(note, asked) if stretch.span.start <= last else ends_before(stretch.span, last)
+            replace(stretch.answer(note, asked), is_cut=last + ROUNDING < stretch.span.end < inf)
+            if stretch.span.start <= last
+            else ends_before(stretch.span, last)
             for stretch in stretches
         ]
 

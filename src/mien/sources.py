@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from mien.datasets.entries import PrepareSettings
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import PairAugmentation, PairBatches
 from mien.datasets.pool import draw_pool, gather_crops, gather_stills
-from mien.datasets.prepared import is_prepared, read_prepared
+from mien.datasets.prepared import has_part, is_prepared, read_prepared
 from mien.datasets.ravdess import read_ravdess
 from mien.datasets.recordings import RecordingBatches
 from mien.datasets.unlabelled import read_unlabelled
@@ -75,7 +76,9 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
         if config.unlabelled or config.semi.n_faces:
             faces.unlabelled = read_unlabelled(data / "faces_unlabelled", Template(faces.crop_px), hook)
         parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
-        return faces, {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped, **licence}
+        told = {"corpora": ["FER+"], "labels": parts, "dropped": stills.dropped, **licence}
+        of_each = list(zip(stills.names, stills.labels, stills.splits.tolist(), strict=True))
+        return faces, told | {"rows_sha256": digest(of_each)}
     utterances = read_ravdess(data / "ravdess_speech") + read_emodb(data / "emodb")
     refuse_shared_speakers(utterances)
     parts = {
@@ -120,6 +123,14 @@ def find_start(name_or_path: str, config: TrainConfig) -> tuple[Path, TrainConfi
             f"{path} holds a network of {spec.modality}; this recipe's is {config.modality}"
         )
     return path, replace(config, network=network.config)
+
+
+def lacking_in(checkpoint: Path) -> list[str]:
+    """A line that names the expressions that a checkpoint saw no row of in training, if there are any."""
+    told = load_network(checkpoint)[1].training["data"]
+    counts = told.get("labels") or told.get("stretches") or {}
+    lacking = [name for name, n in counts.get("train", {}).items() if not n]
+    return [f"train has no row of {', '.join(lacking)}: never learnt"] if lacking else []
 
 
 def prepare_table(table: Path, out: Path, start: Path | None, *, crops: bool, hook: Hook) -> Path:
@@ -176,10 +187,9 @@ def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batche
     return batches, told | ({"extractors": batches.extractors} if batches.extractors else {})
 
 
-def has_part(recording: Recording, modality: str) -> bool:
-    """Whether a recording has anything of what a network of that modality looks at or listens to."""
-    seen, heard = len(recording.crops) > 0, len(recording.columns) > 0
-    return {"face": seen, "speech": heard, "both": seen or heard}[modality]
+def digest(rows: Sequence[object]) -> str:
+    """A checksum by which a run knows whether it goes on with the data that it began with."""
+    return sha256(repr(rows).encode()).hexdigest()
 
 
 def tell_recordings(recordings: Sequence[Recording]) -> dict[str, Any]:
@@ -193,7 +203,9 @@ def tell_recordings(recordings: Sequence[Recording]) -> dict[str, Any]:
     }
     speakers = {split: len({each.speaker for each in recordings if each.split == split}) for split in labels}
     licence = f"not stated; trained on {', '.join(corpora)}, whose terms hold"
-    return {"corpora": corpora, "stretches": labels, "speakers": speakers, "licence": licence}
+    of_each = sorted((each.corpus, each.name, each.split, repr(each.stretches)) for each in recordings)
+    told = {"corpora": corpora, "stretches": labels, "speakers": speakers, "licence": licence}
+    return told | {"recordings_sha256": digest(of_each)}
 
 
 def ask_teacher(batches: Batches, teacher: nn.Module, config: TrainConfig, hook: Hook) -> int:

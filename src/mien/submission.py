@@ -12,6 +12,7 @@ outside this package, because the challenge demands it.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -162,7 +163,8 @@ def find_faults(file: Path, example: Example) -> tuple[int, list[Fault]]:
     unknown = Fault("image is not in the example list")
     twice = Fault("image was answered before")
     missing = Fault("image of the example list without an answer")
-    order = Fault("image comes in another place than in the example list")
+    order = Fault("image comes after one that it stands before in the example list")
+    blemish = Fault("line has a byte order mark, blanks at its end, another end than \\n, or nothing in it")
     answered = np.zeros(len(example), np.bool_)
     n_lines, expected = 0, 0
     for where, line, image, answer in _read_answers(file, example, header):
@@ -178,13 +180,15 @@ def find_faults(file: Path, example: Example) -> tuple[int, list[Fault]]:
         elif answered[place]:
             twice.note(f"{where}: {image}")
         else:
-            if place != expected:
+            if place < expected:
                 order.note(f"{where}: {image}")
             answered[place] = True
             expected = place + 1
+    for path in _texts(file) if example.is_folder else [file]:
+        _note_blemishes(path, f"{path.name} line" if example.is_folder else "line", blemish)
     for unanswered in np.flatnonzero(~answered).tolist():
         missing.note(example.image(unanswered))
-    faults = (header, form, outside, unknown, twice, missing, order)
+    faults = (header, blemish, form, outside, unknown, twice, missing, order)
     return n_lines, [fault for fault in faults if fault.count]
 
 
@@ -250,6 +254,19 @@ def _read_answers(file: Path, example: Example, header: Fault) -> Iterator[tuple
             header.note(f"{where} 1: ''")
 
 
+def _note_blemishes(path: Path, where: str, blemish: Fault) -> None:
+    """Notes what one reader of text forgives and another may not; a line may end as on Windows, too."""
+    number, empty = 0, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            body = line.removesuffix(b"\n").removesuffix(b"\r")
+            empty = 0 if body.strip() else empty + 1
+            if body.strip() != body or b"\r" in body or (number == 1 and body.startswith(BOM_UTF8)):
+                blemish.note(f"{where} {number}")
+    for after in range(number - empty + 1, number + 1) if empty < number else ():
+        blemish.note(f"{where} {after}")
+
+
 def _read_list(path: Path) -> Example:
     numbers: dict[str, int] = {}
     keys: list[int] = []
@@ -258,6 +275,11 @@ def _read_list(path: Path) -> Example:
     for number, line in read_lines(path):
         image = line.partition(",")[0]
         if number == 1 and image == "image_location":
+            if line not in (HEADER, image):
+                raise DatasetError(
+                    f"{path} line 1: {line[:80]!r}; expected {HEADER}, in this order; give the challenge's "
+                    "example list"
+                )
             n_headers = 1
             continue
         parts = IMAGE.fullmatch(image)

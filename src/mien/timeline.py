@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float32, Float64
 
-LOW_CONFIDENCE = 0.4
-"""Below this the likeliest expression is not believed unless another threshold is asked for."""
-
 FLAGS = ("no_face", "no_speech", "silent", "interpolated", "voice_unassigned", "low_confidence")
 """What a row may have to say about itself, in the order of the table's columns."""
 
@@ -82,7 +79,7 @@ class TimelineSettings:
     """n of the proportion rule (Eq. 4), which multiplies the face; None: the model's own, else 1."""
     speaker: int | None = None
     """Track whose voice is heard; None: fused only while exactly one person is in view."""
-    low_confidence: float = LOW_CONFIDENCE
+    low_confidence: float = 0.4
     """Rows whose largest fused probability is below this are flagged `low_confidence`."""
     onset: float = 0.4
     """A segment starts where its expression leads with at least this probability."""

@@ -55,7 +55,7 @@ def train(
     Writes its checkpoint, history and learning curve.
     """
     from mien.recipes import RECIPES, override
-    from mien.sources import find_start, prepare_table
+    from mien.sources import find_start, lacking_in, prepare_table
     from mien.train import train as run
 
     if recipe not in RECIPES:
@@ -70,7 +70,7 @@ def train(
         if data.is_file():
             data = prepare_table(data, out, begin, crops=crops, hook=hook)
         path = run(config, data, out, hook, begin, threads)
-    typer.echo(f"checkpoint: {path}")
+    tell([*lacking_in(path), f"checkpoint: {path}"])
 
 
 @app.command()
@@ -132,6 +132,9 @@ def evaluate(
     ] = "mien-s",
     split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
     crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
+    seed: Annotated[
+        int, typer.Option(help="Of the dealing of `choose`, as `mien prepare` was given it.")
+    ] = 0,
     fusion: Rule = "proportion",
     extractor: Annotated[list[Path] | None, typer.Option(help=EXTRACTOR_OF)] = None,
 ) -> None:
@@ -146,6 +149,8 @@ def evaluate(
 
     rule = read_fusion(fusion)
     with progress() as hook:
+        if not model.endswith(CHECKPOINT) and is_prepared(data):
+            raise InputError(f"{data} is prepared, which a checkpoint is scored on; name one with --model")
         if model.endswith(CHECKPOINT) and is_prepared(data):
             from mien.recorded import score_prepared
 
@@ -160,7 +165,7 @@ def evaluate(
             lines = write_figures(predictions, path.stem, {path.name: checksum(path)}, split, out)
         else:
             with model_folder(model, extractor or []) as folder:
-                lines = run(folder, data, out, split=split, hook=hook, crops=crops, fusion=rule)
+                lines = run(folder, data, out, split=split, hook=hook, crops=crops, fusion=rule, seed=seed)
     tell(lines)
 
 

@@ -57,6 +57,9 @@ EXAMPLE = re.compile(r"(?i)[^.].*expr_test_set_(example|sample)\.txt")
 DEEPEST = 5
 """So many folders deep are annotations, media and example lists looked for."""
 
+UNSEEN = "scored in val, not trained on"
+"""What becomes of a label without a crop."""
+
 MOST_BEYOND = 0.02
 """Share by which frames may go on after the last one of their media and still be counted as by it."""
 
@@ -371,7 +374,8 @@ def _match(path: Path, labels: Sequence[str | None], crops: Path, skipped: Count
         where = f"{path.parent.name}/{path.name}"
         raise DatasetError(f"{where} labels {n_lines} frames; its crops go on to {last:05d}.jpg; fetch both")
     labelled = {frame for frame, label in enumerate(labels, 1) if label is not None}
-    skipped["labelled line in a gap of the crops"] += sum(frame < last for frame in labelled - there)
-    skipped["labelled line after the last crop"] += sum(frame > last for frame in labelled - there)
+    without = labelled - there
+    skipped[f"labelled line in a gap of the crops: {UNSEEN}"] += sum(frame < last for frame in without)
+    skipped[f"labelled line after the last crop: {UNSEEN}"] += sum(frame > last for frame in without)
     skipped["crop after the last line"] += last > n_lines
     return sorted(there - {n_lines + 1})

@@ -7,13 +7,14 @@ varies in speed, level, band and noise, so that a corpus cannot be told from its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import pi
+from dataclasses import dataclass, fields
+from math import inf, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from mien.errors import InputError
 from mien.spans import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class FaceAugmentation:
     """Largest deviation of added noise, share of the range of brightness."""
     erase: float = 0.1
     """Chance of an erased rectangle, up to a quarter of the area."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if not 0 <= getattr(self, each.name) < inf:
+                raise InputError(f"{each.name} is {getattr(self, each.name)}; expected 0 or more")
 
 
 WEAK = FaceAugmentation(scale=0.05, rotation=5.0, shift=0.04, blur=0.0, contrast=0.0, noise=0.0, erase=0.0)

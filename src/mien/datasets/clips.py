@@ -58,6 +58,11 @@ def read_clips(table: Path, *, for_training: bool, seed: int = 0) -> list[Clip]:
     return clips
 
 
+def has_splits(table: Path) -> bool:
+    """Whether a table that can be read says which split its rows belong to."""
+    return any("split" in cells for cells in _read_rows(table).values())
+
+
 def _read_rows(table: Path) -> dict[str, dict[str, str]]:
     """The rows under the column names, at least one: by file and line, each cell by its column."""
     text = _read_text(table)

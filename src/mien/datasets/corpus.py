@@ -6,6 +6,7 @@ only). No speaker and no image crosses them.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, UInt8
 
 SPLITS = ("train", "choose", "val")
+
+ROUNDING = 0.1
+"""Seconds by which tables may be wrong about where a file ends."""
 
 CHOOSE_SHARE = 0.1
 """Share of train that is held out to choose checkpoint, settings and calibration."""
@@ -202,7 +206,7 @@ def refuse_shared_speakers(clips: Iterable[Clip]) -> None:
     """
     split_of: dict[tuple[str, str], str] = {}
     for clip in clips:
-        for shared in (("file", str(clip.path)), ("speaker", clip.speaker)):
+        for shared in (("file", os.path.realpath(clip.path)), ("speaker", clip.speaker)):
             first = split_of.setdefault(shared, clip.split)
             if first != clip.split:
                 kind, name = shared

@@ -103,9 +103,16 @@ def read_votes(folder: Path) -> Votes:
     path = folder / FILE
     if not path.is_file():
         raise DatasetError(f"{FILE} is not in {folder}; give the folder of CREMA-D's vote tables")
+    try:
+        return _read_votes(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is no CSV table ({error}); fetch it again") from None
+
+
+def _read_votes(path: Path) -> Votes:
     shares: dict[str, dict[str, list[float]]] = {mode: {} for mode in _MODES.values()}
     with path.open(newline="", encoding="utf-8") as text:
-        reader = csv.DictReader(text)
+        reader = csv.DictReader(text, strict=True)
         lacking = {"", "fileName", *INITIALS} - set(reader.fieldnames or ())
         if lacking:
             raise DatasetError(

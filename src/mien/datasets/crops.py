@@ -51,7 +51,10 @@ class Sight:
         return Seen(to_grey(align(image, landmarks, self.template)), features)
 
     def whole(self, image: UInt8[np.ndarray, "height width 3"]) -> Seen:
-        """A picture that is a face crop already."""
+        """A picture that is a face crop already; of one that is not square, the square around all of it."""
+        height, width = image.shape[:2]
+        if height != width and (seen := cut_box(image, (0.0, 0.0, width, height), self)):
+            return seen
         size = np.array(image.shape[1::-1], np.float64)
         square = image, (size - size.max()) / 2, float(size.max())
         features = None if self.extractor is None else self.extractor.look_square(*square)
@@ -69,8 +72,10 @@ class Followed:
     """When the last frame ends, whoever is seen on it."""
 
 
-def decode(content: bytes) -> UInt8[np.ndarray, "height width 3"] | None:
+def decode(content: object) -> UInt8[np.ndarray, "height width 3"] | None:
     """An encoded picture as RGB; None where it cannot be decoded."""
+    if not isinstance(content, bytes):  # a cell of a table that holds something else
+        return None
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # no bytes at all, or larger than any picture

@@ -107,8 +107,10 @@ def _group(one: np.uint64, hashes: UInt64[np.ndarray, "stills"]) -> int:
     return int(hashes[np.bitwise_count(hashes ^ one) <= NEAR_BITS].min())
 
 
-def _decode(data: bytes, row: int) -> UInt8[np.ndarray, "48 48"]:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+def _decode(data: object, row: int) -> UInt8[np.ndarray, "48 48"]:
+    image = None
+    if isinstance(data, bytes) and data:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None or image.shape != (48, 48):
         raise DatasetError(f"{FILE} row {row}: expected a 48 x 48 grey WebP image")
     return image
@@ -116,10 +118,13 @@ def _decode(data: bytes, row: int) -> UInt8[np.ndarray, "48 48"]:
 
 def _read_table(path: Path) -> dict[str, list[Any]]:
     rows = read_parquet(path, {"webp", "votes", "split", "fer_index"})
+    if not rows["webp"]:
+        raise DatasetError(f"{path.name} has no rows; fetch it again")
     for row, (votes, split) in enumerate(zip(rows["votes"], rows["split"], strict=True)):
-        if len(votes) != len(COLUMNS) or sum(votes) == 0:
+        counts = isinstance(votes, list) and all(isinstance(each, int) and each >= 0 for each in votes)
+        if not counts or len(votes) != len(COLUMNS) or sum(votes) == 0:
             raise DatasetError(
-                f"{path.name} row {row}: votes are {votes}; expected {len(COLUMNS)}, not all 0"
+                f"{path.name} row {row}: votes are {votes}; expected {len(COLUMNS)} counts, not all 0"
             )
         if split not in ("train", "val"):
             raise DatasetError(f"{path.name} row {row}: split is {split!r}; expected 'train' or 'val'")

@@ -140,6 +140,12 @@ def read_prepared(folder: Path) -> list[Recording]:
     return recordings
 
 
+def has_part(recording: Recording, modality: str) -> bool:
+    """Whether a recording has anything of what a network of that modality looks at or listens to."""
+    seen, heard = len(recording.crops) > 0, len(recording.columns) > 0
+    return {"face": seen, "speech": heard, "both": seen or heard}[modality]
+
+
 def with_features(recordings: Iterable[Recording], widths: Mapping[str, int]) -> list[Recording]:
     """The recordings, all of which have features: those that are not seen, or not heard, an empty array.
 

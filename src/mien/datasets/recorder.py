@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mien.datasets.affwild2 import MOST_BEYOND, count_timed, crop_times, frame_times, middle_times
-from mien.datasets.corpus import Clip, LabelledVideo, Picture
+from mien.datasets.corpus import ROUNDING, Clip, LabelledVideo, Picture
 from mien.datasets.crops import Seen, Sight, cut_box, decode, find_in_box, find_largest, follow
 from mien.datasets.entries import Row, read_photographs, read_stills
 from mien.datasets.ms1mv2 import read_record
@@ -271,6 +271,8 @@ def _stretches(clips: Sequence[Clip], end: float, note: Note) -> tuple[LabelledS
         elif found and clip.start < found[-1].span.end:
             note("stretch over another one")
         else:
+            if clip.end is not None and clip.end > end + ROUNDING:
+                note("stretch that ends after its file: cut off there")
             span = Span(clip.start, end if clip.end is None else min(clip.end, end))
             found.append(LabelledSpan(span=span, label=clip.label))
     return tuple(found)

@@ -292,7 +292,9 @@ def one_size(recordings: Sequence[Recording]) -> int:
         DatasetError: There are none, or of more than one size.
     """
     sizes = {each.crops.shape[1]: each for each in recordings if len(each.crops)}
+    if not sizes:
+        raise DatasetError("no recording has a face; train the speech alone, or prepare faces beside these")
     if len(sizes) != 1:
         told = " and ".join(f"{size} px in {each.corpus} {each.name}" for size, each in sorted(sizes.items()))
-        raise DatasetError(f"crops are {told or 'nowhere'}; expected one size; prepare all with the same one")
+        raise DatasetError(f"crops are {told}; expected one size; prepare all with the same one")
     return int(next(iter(sizes)))

@@ -41,7 +41,9 @@ def read_unlabelled(folder: Path, template: Template, hook: Hook) -> UInt8[np.nd
     detector = RetinaFace()
     crops = []
     for done, data in enumerate(rows):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = None
+        if isinstance(data, bytes) and data:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise DatasetError(f"{FILE} row {done}: expected an encoded picture")
         found = detector(image)

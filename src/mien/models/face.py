@@ -53,6 +53,10 @@ class FaceNetConfig:
     """Outside training, features are the mean of those of the crop and of its mirror image."""
 
     def __post_init__(self) -> None:
+        if not 8 <= self.input_px <= 512:
+            raise InputError(f"input_px is {self.input_px}; expected 8 to 512 pixels, such as 48")
+        if not {*self.stem_strides} <= {1, 2}:
+            raise InputError(f"stem_strides are {self.stem_strides}; expected twice 1 or 2")
         if self.depths[0] < 0 or min(self.depths[1:]) < 1:
             raise InputError(f"depths are {self.depths}; expected 0 or more, then twice 1 or more")
         if self.reads_sequences and self.stem_strides != (2, 2):
