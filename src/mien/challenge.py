@@ -115,11 +115,9 @@ def submit(
         CheckpointError: The model's files are not what its manifest says.
     """
     out = out.resolve()
-    source = example or find_example(data)
-    if out == source.resolve():
-        raise InputError(f"{out} is the challenge's example; give another --out")
-    wanted = read_example(source)
-    refuse_place(out, wanted, delta)
+    example = example or find_example(data)
+    wanted = read_example(example)
+    refuse_place(out, example, wanted, delta)
     videos = find_videos(data, wanted.videos)
     senses = _open(model, voice, fusion)
     columns = [position(name) for name in wanted.classes]
@@ -160,17 +158,19 @@ def _open(model: str, voice: bool, fusion: Fusion) -> _Senses:
     return _Senses(FacePredictor(info), VoicePredictor(info, n_threads=2) if voice else None, rule)
 
 
-def refuse_place(out: Path, example: Example, delta: int) -> None:
+def refuse_place(out: Path, example: Path, wanted: Example, delta: int) -> None:
     """Refuses, before the long work, what cannot be written or reckoned after it.
 
     Raises:
-        InputError: `out` is no place for a submission of the example's form, or `delta` is below 0.
+        InputError: `out` is the example, or no place for a submission of its form, or `delta` is below 0.
     """
+    if out == example.resolve():
+        raise InputError(f"{out} is the challenge's example; give another --out")
     if delta < 0:
         raise InputError(f"delta is {delta}; expected frames to either side, 0 or more")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no folder; make it, or name another place for the submission")
-    if example.is_folder and out.exists():
+    if wanted.is_folder and out.exists():
         raise InputError(f"{out} is there; the example is a folder, so name a folder that is not there yet")
     if out.is_dir():
         raise InputError(f"{out} is a folder; the example is a list, so name a file")

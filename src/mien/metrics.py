@@ -151,13 +151,11 @@ def score(
     >>> print(score(["Fear", "Anger", None], ["Fear", "Fear", "Anger"], ("Anger", "Fear")).accuracy.value)
     0.5
     """
-    bins: tuple[ReliabilityBin, ...] = ()
-    passed_over: tuple[Abstention, ...] = ()
+    bins, passed_over = tuple[ReliabilityBin, ...](), tuple[Abstention, ...]()
     names: Sequence[str | None]
     if isinstance(predicted, np.ndarray) and predicted.ndim == 2:
-        probs, of_probs, n_missed = _with_prediction(labels, predicted, found)
-        bins = reliability(probs, of_probs, classes)
-        passed_over = abstentions(probs, of_probs, classes, n_missed)
+        probs, there, n_missed = _with_prediction(labels, predicted, found)
+        bins, passed_over = reliability(probs, there, classes), abstentions(probs, there, classes, n_missed)
         columns = np.nan_to_num(predicted, nan=-1.0).argmax(axis=1)  # NaN: no label, or nothing found
         names = [classes[column] for column in columns.tolist()]
     else:
@@ -168,7 +166,7 @@ def score(
         names = [name if there else NOTHING for name, there in zip(names, found.tolist(), strict=True)]
     units = units_of(labels, names, cells, groups)
     counts, drawn = total_of(units), resamples_of(units)
-    averaged = classes if averaged is None else averaged
+    averaged = averaged or classes
     among = [classes.index(name) for name in averaged]
     square = counts[: len(classes), : len(classes)]
     return Scores(
