@@ -115,8 +115,7 @@ def submit(
         CheckpointError: The model's files are not what its manifest says.
     """
     out = out.resolve()
-    example = example or find_example(data)
-    wanted = read_example(example)
+    wanted = read_example(example := example or find_example(data))
     refuse_place(out, example, wanted, delta)
     videos = find_videos(data, wanted.videos)
     senses = _open(model, voice, fusion)
