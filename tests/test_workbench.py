@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from command_line import Run, assert_refused
@@ -60,6 +62,33 @@ def test_train_export_evaluate_analyze(run: Run, clip: Path, tmp_path: Path) -> 
     assert told["model"] == "mine"
     assert told["timeline"]["face_weight"] == 3.0
     assert_refused(run("analyze", clip, "--out", tmp_path / "r2", *model), tmp_path / "r2", "--no-voice")
+
+
+@pytest.mark.slow
+def test_ones_own_table_from_a_model_to_figures(run: Run, tmp_path: Path) -> None:
+    """As docs/own-data.md goes about it."""
+    rows = ["path,label,split"]
+    for number, split in enumerate(["train"] * 8 + ["choose"] * 4 + ["val"] * 4):
+        image = np.random.default_rng(number).integers(0, 256, (60, 48), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        rows.append(f"{number}.png,{'Anger' if number % 2 else 'Fear'},{split}")
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(rows))
+    small = ["--set", "epochs=1", "--set", "batch_size=4", "--set", "heads_only=true", "--threads", "1"]
+    code, out, err = run(
+        "train", "face", "--data", table, "--crops", "--from", "mien-s", "--out", tmp_path / "run", *small
+    )
+    assert (code, err) == (0, "")
+    checkpoint = tmp_path / "run" / "face.safetensors"
+    lacking = "train has no row of Neutral, Disgust, Happiness, Sadness, Surprise, Other: never learnt\n"
+    assert out == f"{lacking}checkpoint: {checkpoint}\n"
+    code, out, err = run(
+        "evaluate", "--model", checkpoint, "--data", table, "--crops", "--out", tmp_path / "after"
+    )
+    assert (code, err) == (0, "")
+    assert "mine.csv val, all rows: 4 rows" in out
+    refused = run("train", "face", "--data", tmp_path, "--crops", "--out", tmp_path / "other", *small[:-4])
+    assert_refused(refused, tmp_path / "other", "--crops is for a CSV table")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mien.datasets.ravdess import read_ravdess
 from mien.datasets.recordings import RecordingBatches
 from mien.datasets.unlabelled import read_unlabelled
 from mien.errors import CheckpointError, DatasetError, InputError
+from mien.expressions import EXPRESSIONS
 from mien.faces import Template
 from mien.models.checkpoint import load_network
 from mien.models.face import FaceNetConfig
@@ -128,8 +129,8 @@ def find_start(name_or_path: str, config: TrainConfig) -> tuple[Path, TrainConfi
 def lacking_in(checkpoint: Path) -> list[str]:
     """A line that names the expressions that a checkpoint saw no row of in training, if there are any."""
     told = load_network(checkpoint)[1].training["data"]
-    counts = told.get("labels") or told.get("stretches") or {}
-    lacking = [name for name, n in counts.get("train", {}).items() if not n]
+    counts = (told.get("labels") or told.get("stretches") or {}).get("train", {})
+    lacking = [name for name in EXPRESSIONS if counts.get(name) == 0]
     return [f"train has no row of {', '.join(lacking)}: never learnt"] if lacking else []
 
 
