@@ -8,6 +8,7 @@ on that nor on the number of workers.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +18,8 @@ from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from itertools import chain, groupby
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mien.datasets.corpus import SPLITS, LabelledVideo, count_labels
@@ -202,7 +204,8 @@ def _make_all(
             done += len(shard)
             hook(done, n_entries)
         return
-    with ProcessPoolExecutor(min(n_workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+    n_workers, spawn = min(n_workers, len(tasks)), get_context("spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=spawn, initializer=end_with_parent) as pool:
         size_of = {pool.submit(make_shard, f, shard, settings, told): len(shard) for f, shard, told in tasks}
         try:
             for finished in as_completed(size_of):
@@ -216,6 +219,18 @@ def _make_all(
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Has this process end when the one that started it does, which may be killed and tell nobody."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def make_shard(
