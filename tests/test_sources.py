@@ -62,6 +62,11 @@ def test_prepared_corpora_give_what_they_hold(raw: Path, prepared: Path, recipe:
     as_they_are, _ = read_batches(config, raw, no_hook)
     assert batches.n_train == as_they_are.n_train
     assert sorted(batches.held_labels) == sorted(as_they_are.held_labels)
+    for of_prepared, of_raw in (
+        (batches.targets.numpy(), as_they_are.targets.numpy()),
+        (batches.held_targets, as_they_are.held_targets),
+    ):  # shares of votes, where people voted
+        np.testing.assert_allclose(np.sort(of_prepared, axis=0), np.sort(of_raw, axis=0), atol=1e-6)
     assert (batches.crop_px, batches.mel_range is None) == (
         as_they_are.crop_px,
         as_they_are.mel_range is None,

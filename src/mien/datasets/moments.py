@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mien.datasets.prepared import LabelledSpan
+from mien.expressions import EXPRESSIONS
 from mien.spans import COLUMNS_PER_SECOND, Span
 from mien.windows import FACE_STEP, N_COLUMNS, N_FACES, clip_windows, cut_window, face_times, first_column
 
@@ -85,6 +86,15 @@ def every_frame(
     times = moments([each for _, each in parts], step)
     numbers = [np.full(len(each), k) for (k, _), each in zip(parts, times, strict=True)]
     return np.concatenate(times), np.concatenate(numbers)
+
+
+def targets_of(items: Sequence[tuple[Recording, str]]) -> Float32[np.ndarray, "items 8"]:
+    """What is to be learnt of items of recordings: shares of votes where there are some, else the label."""
+    targets = np.zeros((len(items), len(EXPRESSIONS)), np.float32)
+    for row, (recording, label) in zip(targets, items, strict=True):
+        shares = recording.shares or {label: 1.0}
+        row[:] = [shares.get(name, 0.0) for name in EXPRESSIONS]
+    return targets
 
 
 def drawable_times(recording: Recording, n_columns: int) -> list[Float64[np.ndarray, "times"]]:

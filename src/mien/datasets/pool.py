@@ -18,6 +18,7 @@ from mien.datasets.moments import (
     frame_edges,
     nearest_crops,
     scored_times,
+    targets_of,
 )
 from mien.datasets.prepared import LabelledSpan
 from mien.errors import DatasetError, InputError
@@ -146,7 +147,8 @@ def gather_stills(recordings: Iterable[Recording]) -> Stills:
     Raises:
         DatasetError: No labelled moment has a face, or crops differ in size.
     """
-    names, crops, labels, splits = [], [], [], []
+    names, crops, splits = [], [], []
+    items: list[tuple[Recording, str]] = []
     for recording in recordings:
         stretches = recording.stretches if len(recording.crops) else ()
         if recording.split == "train":
@@ -161,7 +163,7 @@ def gather_stills(recordings: Iterable[Recording]) -> Stills:
             for row in rows[rows >= 0].tolist():
                 names.append(f"{recording.corpus} {recording.name} crop {row}")
                 crops.append(recording.crops[row])
-                labels.append(label)
+                items.append((recording, label))
                 splits.append(recording.split)
     if len({crop.shape for crop in crops}) != 1:
         raise DatasetError(
@@ -172,9 +174,9 @@ def gather_stills(recordings: Iterable[Recording]) -> Stills:
     return Stills(
         names=tuple(names),
         images=np.stack(crops),
-        targets=np.eye(len(EXPRESSIONS), dtype=np.float32)[[position(label) for label in labels]],
-        labels=tuple(labels),
-        majority=np.ones(len(labels), np.bool_),
+        targets=targets_of(items),
+        labels=tuple(label for _, label in items),
+        majority=np.ones(len(items), np.bool_),
         splits=np.array(splits),
         dropped={},
     )

@@ -75,6 +75,8 @@ class Recording:
     """Of each crop, by the extractor of faces; None where there was no such extractor."""
     speech_features: Float32[np.ndarray, "steps D"] | None = None
     """By the extractor of speech; step k is of the sound from k / rate to (k + 1) / rate."""
+    shares: Mapping[str, float] | None = None
+    """Of votes, by expression, where people voted on a still; None: the label is all that is known."""
     extractors: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What each extractor told of itself, by modality: `face` and `speech`."""
 
@@ -288,6 +290,7 @@ def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
             columns=columns[begin:end] if begin < end else nothing,
             face_features=features["face"][first:last] if "face" in features else None,
             speech_features=features["speech"][slice(*steps)] if "speech" in features else None,
+            shares=row.get("shares"),
             extractors=extractors,
         )
         yield recording, row["file"]
@@ -326,7 +329,7 @@ def _write_arrays(
             if recording.columns is not last[0]:
                 last[0], heard = recording.columns, columns.append(recording.columns)
             times.append(recording.crop_times)
-            row = {
+            row: dict[str, Any] = {
                 "name": recording.name,
                 "speaker": recording.speaker,
                 "split": recording.split,
@@ -336,6 +339,8 @@ def _write_arrays(
                 "crops": crops.append(recording.crops),
                 "columns": heard,
             }
+            if recording.shares is not None:
+                row["shares"] = dict(recording.shares)
             if "face" in features:
                 assert recording.face_features is not None
                 assert len(recording.face_features) == len(recording.crops)

@@ -20,6 +20,7 @@ from mien.datasets.ms1mv2 import read_record
 from mien.datasets.prepared import LabelledSpan, Recording
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import DatasetError, InputError, MediaError
+from mien.expressions import EXPRESSIONS
 from mien.extractors import FaceExtractor, FeatureFolder, SpeechExtractor, open_extractor
 from mien.faces import Template
 from mien.media import probe, read_frames, read_waveform
@@ -54,6 +55,8 @@ class Taken(NamedTuple):
     frame_step: float | None = None
     end: float | None = 0.0
     """Seconds of the picture; 0: a still, or none; None: nobody knows."""
+    shares: dict[str, float] | None = None
+    """Of votes, where people voted."""
 
 
 class Extractors:
@@ -179,6 +182,7 @@ def record(
         columns=taken.columns,
         face_features=features,
         speech_features=extractors.speech_features(entry.name, taken.columns),
+        shares=taken.shares,
         extractors=extractors.told,
     )
 
@@ -189,8 +193,10 @@ SILENCE: Float32[np.ndarray, "0 64"] = np.zeros((0, N_MELS), np.float32)
 def _take_row(corpus: str, row: Row, settings: PrepareSettings, sight: Sight, note: Note) -> Taken | None:
     match corpus:
         case "ferplus":
-            grey = read_stills(row.file.parent, settings.seed).images[row.number]
-            return _still(sight.whole(np.repeat(grey[..., None], 3, axis=2)), row.label)
+            stills = read_stills(row.file.parent, settings.seed)
+            grey, shares = stills.images[row.number], stills.targets[row.number].tolist()
+            taken = _still(sight.whole(np.repeat(grey[..., None], 3, axis=2)), row.label)
+            return taken and taken._replace(shares=dict(zip(EXPRESSIONS, shares, strict=True)))
         case "ms1mv2":
             with row.file.open("rb") as file:
                 image = decode(read_record(file, row.number)[1])

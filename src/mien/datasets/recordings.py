@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mien.datasets.augment import FaceAugmentation, SpeechAugmentation, mask_log_mel, vary_faces
-from mien.datasets.batches import Batch, HeldOut, one_hot
+from mien.datasets.batches import Batch, HeldOut
 from mien.datasets.corpus import SPLITS
 from mien.datasets.moments import (
     Moment,
@@ -26,6 +26,7 @@ from mien.datasets.moments import (
     scored_times,
     take_crops,
     take_features,
+    targets_of,
     witnessed,
 )
 from mien.datasets.pool import PER_CLASS, cap_per_video
@@ -117,18 +118,18 @@ class RecordingBatches:
         train, choose = ([each for each in recordings if each.split == split] for split in SPLITS[:2])
         self.stretches = [each for one in train for each in self._stretches_of(one)]
         self.held: list[tuple[Moment, int]] = []
-        held_labels: list[str] = []
+        held: list[tuple[Recording, str]] = []
         self.held_columns = 0 if self.speech is None else N_COLUMNS
         for recording in choose:
             for label, times in scored_times(recording, heard=self.speech is not None):
                 times = witnessed(recording, times, self.n_faces, self.held_columns)
-                self.held += [(Moment(recording, time), len(held_labels)) for time in times.tolist()]
-                held_labels += [label] * (len(times) > 0)
-        self._refuse_nothing({"train": len(self.stretches), "choose": len(held_labels)})
-        self.held_labels = tuple(held_labels)
-        self.held_targets = one_hot(held_labels)
+                self.held += [(Moment(recording, time), len(held)) for time in times.tolist()]
+                held += [(recording, label)] * (len(times) > 0)
+        self._refuse_nothing({"train": len(self.stretches), "choose": len(held)})
+        self.held_labels = tuple(label for _, label in held)
+        self.held_targets = targets_of(held)
         self.labels = tuple(each.label for each in self.stretches)
-        self.targets = torch.from_numpy(one_hot(self.labels))
+        self.targets = torch.from_numpy(targets_of([(each.recording, each.label) for each in self.stretches]))
         items = count_items(self.stretches, per_class)
         self.n_train = max(round(float(items.sum())), 1)
         self.weights = torch.from_numpy(balanced(items, self.labels, balance))
