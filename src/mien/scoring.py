@@ -231,9 +231,9 @@ class Rater:
             for stretch in at(last):
                 stretch.add("post", row)
         asked: tuple[Source, ...] = ("face", "voice") if media.has_sound and self.hears else ("face",)
-        note = "no face, no speech" if "voice" in asked else "no face"
+        note, end = "no face, no speech" if "voice" in asked else "no face", max(last, media.duration)
         return [
-            replace(stretch.answer(note, asked), is_cut=last + ROUNDING < stretch.span.end < inf)
+            replace(stretch.answer(note, asked), is_cut=end + ROUNDING < stretch.span.end < inf)
             if stretch.span.start <= last
             else ends_before(stretch.span, last)
             for stretch in stretches
