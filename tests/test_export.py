@@ -197,6 +197,7 @@ def test_figures_on_faces_need_no_speech(checkpoints, tmp_path: Path, quick) -> 
         VoicePredictor(model)
 
 
+@pytest.mark.slow
 def test_a_voice_alone_is_a_model_for_sound(checkpoints, tmp_path: Path) -> None:
     model = load_model(export([checkpoints["speech"]], tmp_path / "listens").folder)
     assert set(model.licences) == {"speech"}

@@ -162,6 +162,7 @@ def test_another_backbone_reads_one_crop_too(backbone, kind: type[nn.Module], n_
         assert other(crops[:0]).shape == (0, 8)
 
 
+@pytest.mark.slow
 def test_each_crop_of_a_sequence_is_standardised_by_itself() -> None:
     torch.manual_seed(0)
     network = FaceNet(replace(face_config(), backbone="r2plus1d18"), 8).eval()

@@ -268,6 +268,7 @@ def test_other_backbones_have_the_same_shapes(other: ExpressionNet, n_faces: int
         torch.testing.assert_close(each.exp().sum(-1), torch.ones(1))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_other_backbones_hide_and_miss_the_same(other: ExpressionNet) -> None:
     faces, face_mask, log_mel, column_mask = some_windows(4, 5)

@@ -192,6 +192,7 @@ def test_gradients_reach_every_weight(attention: AttentionName) -> None:
     assert starved(network) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factored", [False, True], ids=["r3d18", "r2plus1d18"])
 def test_gradients_reach_every_weight_of_a_sequence(factored: bool) -> None:
     network = ClipResNet18(AttentionConfig(name="gcsa"), factored=factored).train()

@@ -145,6 +145,7 @@ def test_speaker_that_is_named_is_fused_and_the_other_is_not(two: Path, speaker:
         assert "voice_unassigned" not in row.flags
 
 
+@pytest.mark.slow
 def test_real_speech_with_two_people(tmp_path: Path) -> None:
     interview = SHARED / "clips" / "two_people_interview.mp4"
     if not interview.is_file():
@@ -234,6 +235,7 @@ def test_defaults_are_the_models_own_weights(tmp_path: Path) -> None:
     assert fill_weights(TimelineSettings(voice_weight=0), mine).voice_weight == 0
 
 
+@pytest.mark.slow
 def test_class_wise_fusion_is_the_models_own(clip: Path, tmp_path: Path, monkeypatch) -> None:
     hear_speech(monkeypatch, 1.0, 3.0)
     shutil.copytree(load_model().folder, tmp_path / "mine")
@@ -326,6 +328,7 @@ def test_speaker_who_is_never_seen_is_told_at_the_end(two: Path) -> None:
         list(found)
 
 
+@pytest.mark.slow
 def test_speech_is_flagged_alike_whether_the_voice_is_read_or_not(clip: Path, monkeypatch) -> None:
     hear_speech(monkeypatch, 0.0, 3.0)
 

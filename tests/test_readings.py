@@ -154,6 +154,7 @@ class Always:
         return [Detection(box=box, landmarks=points.astype(np.float32), confidence=0.99)]
 
 
+@pytest.mark.slow
 def test_frames_are_read_as_they_are_asked_for(monkeypatch) -> None:
     """Of an endless film, and with an endless sound: nothing is read ahead but seconds of sound."""
     n_frames = n_seconds = 0

@@ -177,6 +177,7 @@ def test_too_few_actors_for_folds_are_refused(votes: Votes, tmp_path: Path) -> N
             reproduce_fusion(write(part, tmp_path), None, no_hook)
 
 
+@pytest.mark.slow
 def test_known_figures_of_the_real_votes() -> None:
     real = read_votes(SHARED)
     said = judge(real, no_hook)
