@@ -1,5 +1,6 @@
 """Which batches a configuration and a folder give, and what the checkpoint tells of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mien.errors import CheckpointError, DatasetError, InputError
 from mien.predictor import load_model
 from mien.prepare import prepare
 from mien.recipes import RECIPES, override
-from mien.sources import find_start, prepare_table, read_batches
+from mien.sources import find_start, prepare_table, read_batches, tell_recordings
 
 WRITERS = {"ferplus": write_ferplus, "ravdess": write_ravdess, "emodb": write_emodb}
 FOLDERS = {"ferplus": "ferplus", "ravdess": "ravdess_speech", "emodb": "emodb"}
@@ -111,6 +112,14 @@ def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> 
         assert len(found) == 6
         for number, face in enumerate(faces):
             np.testing.assert_array_equal(found[f"mine: {number}"].crops[0], face)
+
+
+def test_what_is_told_of_recordings_changes_with_whose_they_are(prepared: Path) -> None:
+    recordings = read_prepared(prepared)
+    told = tell_recordings(recordings)
+    assert tell_recordings(recordings[::-1]) == told
+    other = [replace(recordings[0], name="of another person"), *recordings[1:]]
+    assert tell_recordings(other) != told, "a run of the one is not gone on with on the other"
 
 
 def test_a_pool_is_drawn_from_prepared_corpora_only(raw: Path) -> None:

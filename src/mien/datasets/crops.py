@@ -55,9 +55,8 @@ class Sight:
         height, width = image.shape[:2]
         if height != width and (seen := cut_box(image, (0.0, 0.0, width, height), self)):
             return seen
-        size = np.array(image.shape[1::-1], np.float64)
-        square = image, (size - size.max()) / 2, float(size.max())
-        features = None if self.extractor is None else self.extractor.look_square(*square)
+        look = None if self.extractor is None else self.extractor.look_square
+        features = None if look is None else look(image, np.zeros(2), float(width))
         return Seen(resize(image, self.template.size_px), features)
 
 
