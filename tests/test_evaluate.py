@@ -45,8 +45,17 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 VIEWS = {
     "FER+": {"most votes": (5, EXPRESSIONS), "majority of votes": (4, EXPRESSIONS)},
-    "RAVDESS": {"eight classes": (8, EXPRESSIONS), "without Other": (8, WITHOUT_OTHER)},
-    "EMO-DB": {"eight classes": (3, EXPRESSIONS), "without Other": (2, WITHOUT_OTHER)},
+    "RAVDESS": {
+        "eight classes": (8, EXPRESSIONS),
+        "without Other": (8, WITHOUT_OTHER),
+        "without Other, men": (4, WITHOUT_OTHER),
+        "without Other, women": (4, WITHOUT_OTHER),
+    },
+    "EMO-DB": {
+        "eight classes": (3, EXPRESSIONS),
+        "without Other": (2, WITHOUT_OTHER),
+        "without Other, men": (2, WITHOUT_OTHER),
+    },
 }
 
 
@@ -63,10 +72,11 @@ def test_figures_predictions_and_pictures_are_written(corpora, corpus: str, tmp_
         assert scores["classes"] == list(classes)
         assert any(line.startswith(f"{corpus} val, {view}: {n} rows") for line in lines)
         assert scores["post"]["accuracy"] == scores["accuracy"]
-        for picture in ("abstention", "confusion", "quadrants", "reliability"):
+        for picture in () if "men" in view else ("abstention", "confusion", "quadrants", "reliability"):
             with Image.open(tmp_path / "out" / f"{picture}-{view.replace(' ', '-')}.png") as image:
                 image.verify()
-    assert (tmp_path / "out" / "per_video.csv").exists() == (corpus != "FER+")
+    for table in ("per_video.csv", "per_speaker.csv"):
+        assert (tmp_path / "out" / table).exists() == (corpus != "FER+")
     assert not told["post_processed"]
     assert any("one reading" in line for line in lines)
     assert not [path for path in (tmp_path / "out").iterdir() if "part" in path.name]
@@ -191,7 +201,8 @@ def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
     lines = evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
     told = json.loads((tmp_path / "metrics.json").read_text())["views"]["without Other"]["per_class"]
     head = next(i for i in reversed(range(len(lines))) if lines[i].split()[0] == "F1")
-    of_class = {line.split()[0]: line for line in lines[head + 1 :]}
+    last = next(i for i, line in enumerate(lines) if line.startswith("RAVDESS val, without Other, men"))
+    of_class = {line.split()[0]: line for line in lines[head + 1 : last]}
     assert {name for name, one in told.items() if one["support"]} <= set(of_class) <= set(WITHOUT_OTHER)
     for name, line in of_class.items():
         label, *numbers, n_rows = line.replace("[", "").replace("]", "").replace(",", "").split()
@@ -201,11 +212,28 @@ def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
         assert [float(number) for number in numbers] == pytest.approx(expected, abs=0.0051)
 
 
+def test_speakers_have_a_row_each(corpora, tmp_path: Path) -> None:
+    evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
+    with (tmp_path / "per_speaker.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        predictions = list(csv.DictReader(file))
+    assert [(row["speaker"], row["rows"]) for row in rows] == [("ravdess-17", "4"), ("ravdess-18", "4")]
+    for row in rows:
+        right = [
+            each["predicted"] == each["label"] for each in predictions if each["group"] == row["speaker"]
+        ]
+        assert float(row["accuracy_raw"]) == pytest.approx(sum(right) / 4)
+    views = json.loads((tmp_path / "metrics.json").read_text())["views"]
+    assert [views[f"without Other, {sex}"]["n"] for sex in ("women", "men")] == [4, 4]
+
+
 def test_figures_of_an_earlier_evaluation_do_not_stay(corpora, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     earlier = [
         "per_video.csv",
+        "per_speaker.csv",
         "confusion-face-only.png",
         "quadrants-all-rows.png",
         "abstention-voice-only.png",
@@ -242,8 +270,9 @@ def supports(scores) -> dict[str, int]:
 
 
 def test_without_other_it_is_neither_label_nor_prediction(corpora) -> None:
-    _, without = score_views(predict_corpus("mien-s", corpora["EMO-DB"], "val", no_hook))
+    _, without, men = score_views(predict_corpus("mien-s", corpora["EMO-DB"], "val", no_hook))
     assert without.raw.classes == WITHOUT_OTHER
+    assert men.raw.confusion.tolist() == without.raw.confusion.tolist()
     assert {name for name, n in supports(without.raw).items() if n} == {"Neutral", "Anger"}
     among = evaluating._among(np.full((1, 8), 0.125, np.float32), WITHOUT_OTHER)
     np.testing.assert_allclose(among, np.full((1, 7), 1 / 7), atol=1e-6)
@@ -296,4 +325,5 @@ def test_without_plot_the_figures_are_written_all_the_same(corpora, tmp_path: Pa
     monkeypatch.setattr(evaluating, "draw", fail)
     lines = evaluate("mien-s", corpora["EMO-DB"], tmp_path, split="val", hook=no_hook)
     assert "[plot]" in lines[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "per_video.csv", "predictions.csv"}
+    written = {"metrics.json", "per_speaker.csv", "per_video.csv", "predictions.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == written

@@ -65,9 +65,20 @@ def test_without_its_video_cremad_is_sound(tmp_path: Path) -> None:
 
 
 def test_acted_speech_is_scored_with_eight_classes_and_without_other(tmp_path: Path) -> None:
-    eight, seven = read_samples(write_ravdess(tmp_path), "val").views
+    eight, seven, *_ = read_samples(write_ravdess(tmp_path), "val").views
     assert (eight.name, eight.averages_all) == ("eight classes", True)
     assert (seven.name, seven.classes, seven.averages_all) == ("without Other", WITHOUT_OTHER, False)
+
+
+def test_women_and_men_are_scored_apart_too(tmp_path: Path) -> None:
+    samples = read_samples(write_ravdess(tmp_path / "ravdess", actors=(17, 18, 20), emotions=("01",)), "val")
+    of_sex = {view.name: view.rows.tolist() for view in samples.views if view.rows is not None}
+    assert of_sex == {
+        "without Other, men": [True, False, False],
+        "without Other, women": [False, True, True],
+    }
+    (only,) = read_samples(write_emodb(tmp_path / "emodb", speakers=(15,)), "val").views[2:]
+    assert (only.name, only.is_part, only.classes) == ("without Other, men", True, WITHOUT_OTHER)
 
 
 def test_ferplus_is_scored_by_both_rules(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from mien.framewise import rate_affwild2
 from mien.metrics import score
 from mien.predictor import load_model
 from mien.samples import is_affwild2, read_samples, refuse_split
-from mien.scoresheet import PICTURES, Figures, as_dict, count_notes, draw, table, tell, video_table
+from mien.scoresheet import PICTURES, Figures, as_dict, count_notes, draw, group_table, table, tell
 from mien.scoring import Predictions, Rater, found_in, rate_samples, stack
 from mien.whole import written_whole
 
@@ -56,9 +56,10 @@ def evaluate(
     fusion: Fusion = "proportion",
     seed: int = 0,
 ) -> list[str]:
-    """Scores a model; writes `metrics.json`, `predictions.csv`, `per_video.csv` and pictures into `out`.
+    """Scores a model; writes `metrics.json`, `predictions.csv`, tables and pictures into `out`.
 
-    `per_video.csv` is left out where rows are pictures, pictures where matplotlib is not installed.
+    `per_video.csv` is left out where rows are pictures, `per_speaker.csv` where nobody says who speaks,
+    pictures where matplotlib is not installed.
 
     Args:
         model: A shipped model's name, or a model folder.
@@ -125,10 +126,12 @@ def write_figures(
     }
     _write(out / "metrics.json", json.dumps(told, indent=1) + "\n")
     _write(out / "predictions.csv", table(predictions))
-    if predictions.videos is not None:
-        _write(out / "per_video.csv", video_table(predictions, predictions.videos))
-    else:
-        (out / "per_video.csv").unlink(missing_ok=True)
+    speakers = predictions.groups if predictions.group_word == "speakers" else None
+    for word, groups in {"video": predictions.videos, "speaker": speakers}.items():
+        path = out / f"per_{word}.csv"
+        path.unlink(missing_ok=True)
+        if groups is not None:
+            _write(path, group_table(predictions, word, groups))
     lines = tell(predictions, split, figures)
     for kind in PICTURES:  # those of an earlier evaluation may be of views that this one does not have
         for old in out.glob(f"{kind}-*.png"):

@@ -7,7 +7,7 @@ A corpus is known by what lies in its folder. Aff-Wild2, whose labels are of fra
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
@@ -20,22 +20,25 @@ from mien.datasets.clips import has_splits, read_clips
 from mien.datasets.corpus import SPLITS, Clip, Picture, labelled
 from mien.datasets.cremad import MEDIA, read_cremad
 from mien.datasets.emodb import read_emodb
+from mien.datasets.emodb import sex_of as emodb_sex
 from mien.datasets.expw import FILE as EXPW_FILE
 from mien.datasets.expw import read_expw
 from mien.datasets.ferplus import FILE as FERPLUS_FILE
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ravdess import MODALITIES, read_ravdess
+from mien.datasets.ravdess import sex_of as ravdess_sex
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS
 from mien.spans import Span
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from jaxtyping import UInt8
 
+    from mien.datasets.corpus import Sex
     from mien.datasets.ravdess import Medium
 
 Source = Literal["fused", "face", "voice"]
@@ -54,7 +57,7 @@ class View:
     rows: np.ndarray | None = None
     """Which rows count, as booleans; None: all whose label is among the classes."""
     is_part: bool = False
-    """The rows of the view before it that were found: its pictures would be the same."""
+    """Rows of the view before it, such as those of women: no pictures of their own."""
     averages_all: bool = False
     """Macro-F1 is the mean over all classes, also those that no label names; they add 0."""
 
@@ -131,7 +134,7 @@ def read_samples(data: Path, split: str, seed: int = 0) -> Samples:
     if EXPW_FILE in inside or (data / "label" / EXPW_FILE).is_file():
         return _pictures("ExpW", *read_expw(data, seed=seed), split)
     if any(name.endswith((".flac", ".wav")) for name in inside):
-        return _clips("EMO-DB", read_emodb(data), split, _acted(WITHOUT_OTHER))
+        return _acted("EMO-DB", read_emodb(data), split, emodb_sex)
     raise DatasetError(
         f"{data} is no known corpus; expected FER+, AffectNet, ExpW, RAVDESS, EMO-DB, CREMA-D or Aff-Wild2 "
         "in its own form, or a CSV table with the columns path and label"
@@ -165,11 +168,19 @@ def _ravdess(data: Path, split: str) -> Samples:
     there = {path.name[:2] for path in data.glob("Actor_*/*")}
     medium: Medium = next((medium for medium, code in MODALITIES.items() if code in there), "sound")
     corpus = "RAVDESS" if medium == "sound" else f"RAVDESS {medium}"
-    return _clips(corpus, read_ravdess(data, medium), split, _acted(WITHOUT_OTHER))
+    return _acted(corpus, read_ravdess(data, medium), split, ravdess_sex)
 
 
-def _acted(classes: tuple[str, ...]) -> tuple[View, ...]:
-    return (View(name="eight classes", averages_all=True), View(name="without Other", classes=classes))
+def _acted(corpus: str, clips: Sequence[Clip], split: str, sex_of: Callable[[str], Sex]) -> Samples:
+    """With a view for each sex."""
+    without = View(name="without Other", classes=WITHOUT_OTHER)
+    samples = _clips(corpus, clips, split, (View(name="eight classes", averages_all=True), without))
+    sexes = np.array([sex_of(sample.group) for sample in samples.samples])
+    parts = tuple(
+        replace(without, name=f"{without.name}, {sex}", rows=sexes == sex, is_part=True)
+        for sex in sorted(set(sexes.tolist()))
+    )
+    return replace(samples, views=(*samples.views, *parts))
 
 
 def _clips(corpus: str, clips: Sequence[Clip], split: str, views: tuple[View, ...]) -> Samples:

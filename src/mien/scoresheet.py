@@ -159,24 +159,32 @@ def _cells(probs: Float32[np.ndarray, "8"]) -> list[str]:
     return ["" if np.isnan(p) else f"{p:.5f}" for p in probs.tolist()]
 
 
-def video_table(predictions: Predictions, videos: Sequence[str]) -> str:
-    """A row for each video; macro-F1 is the mean over the classes that it is labelled with."""
+def group_table(predictions: Predictions, word: str, groups: Sequence[str]) -> str:
+    """A row for each video or speaker; macro-F1 is the mean over the classes that it is labelled with.
+
+    Args:
+        predictions: Of all rows.
+        word: "video", or "speaker".
+        groups: Which one each row is of.
+    """
     rows_of: dict[str, list[int]] = {}
-    for i, video in enumerate(videos):
-        rows_of.setdefault(video, []).append(i)
+    for i, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(i)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     kinds = {"raw": predictions.raw["fused"], "post": predictions.post["fused"]}
     figures = [f"{name}_{kind}" for name in ("accuracy", "macro_f1") for kind in kinds]
-    writer.writerow(["video", "group", "rows", "labels", *(f"missed_{kind}" for kind in kinds), *figures])
-    for video, rows in rows_of.items():
+    of_videos = word == "video"
+    head = [word, "group"] if of_videos else [word]
+    writer.writerow([*head, "rows", "labels", *(f"missed_{kind}" for kind in kinds), *figures])
+    for group, rows in rows_of.items():
         labels = [position(predictions.labels[i]) for i in rows]
         counts = {kind: _tally(labels, probs[rows]) for kind, probs in kinds.items()}
         there = sorted(set(labels))
         writer.writerow(
             [
-                video,
-                predictions.groups[rows[0]] if predictions.groups else "",
+                group,
+                *([predictions.groups[rows[0]] if predictions.groups else ""] if of_videos else []),
                 len(rows),
                 " ".join(EXPRESSIONS[k] for k in there),
                 *(int(each[:, -1].sum()) for each in counts.values()),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise, zip_longest
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, UInt8
 
 SPLITS = ("train", "choose", "val")
+
+Sex = Literal["women", "men"]
+"""Of speakers, where their corpus tells it."""
 
 ROUNDING = 0.1
 """Seconds by which tables may be wrong about where a file ends."""

@@ -15,10 +15,24 @@ from mien.expressions import EMODB
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mien.datasets.corpus import Sex
+
 NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]")
 """Stem of a file: speaker (2 digits), text (letter, 2 digits), emotion letter, version letter."""
 
 SCORED_SPEAKERS = ("15", "16")
+
+MEN = ("03", "10", "11", "12", "15")
+"""Speakers; the other five are women."""
+
+
+def sex_of(speaker: str) -> Sex:
+    """Of a speaker such as `emodb-03`.
+
+    >>> sex_of("emodb-03"), sex_of("emodb-16")
+    ('men', 'women')
+    """
+    return "men" if speaker.removeprefix("emodb-") in MEN else "women"
 
 
 def read_emodb(folder: Path) -> list[Clip]:

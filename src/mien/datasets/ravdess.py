@@ -16,6 +16,8 @@ from mien.expressions import RAVDESS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mien.datasets.corpus import Sex
+
 Medium = Literal["sound", "video", "silent video"]
 
 MODALITIES: dict[Medium, str] = {"video": "01", "silent video": "02", "sound": "03"}
@@ -38,6 +40,15 @@ def split_of(actor: int) -> str:
     if actor <= 14:
         return "train"
     return "choose" if actor <= 16 else "val"
+
+
+def sex_of(speaker: str) -> Sex:
+    """Of a speaker such as `ravdess-07`: actors of odd numbers are men.
+
+    >>> sex_of("ravdess-07"), sex_of("ravdess-24")
+    ('men', 'women')
+    """
+    return "women" if int(speaker.removeprefix("ravdess-")) % 2 == 0 else "men"
 
 
 def read_ravdess(folder: Path, medium: Medium = "sound") -> list[Clip]:
