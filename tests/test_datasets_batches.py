@@ -93,20 +93,25 @@ def test_balance_draws_rare_faces_more_often(stills: Stills, tmp_path: Path) -> 
     assert 0.4 < shares[1] < 0.6
 
 
-def test_a_teacher_s_word_is_a_share_of_the_target_and_all_of_it_without_a_label(stills: Stills) -> None:
+def test_teachers_words_are_a_share_of_the_target_and_all_of_it_without_a_label(stills: Stills) -> None:
     batches = FaceBatches(stills, STILL, 48, 0.5)
     train = torch.from_numpy(stills.part("train").targets)
-    said = torch.log_softmax(torch.arange(8.0), 0)
+    words = [torch.log_softmax(torch.arange(8.0), 0), torch.log_softmax(2 * torch.arange(8.0), 0)]
 
     class Teacher(torch.nn.Module):
+        def __init__(self, word: torch.Tensor) -> None:
+            super().__init__()
+            self.word = word
+
         def forward(self, faces: torch.Tensor) -> torch.Tensor:
-            return said.expand(len(faces), 8)
+            return self.word.expand(len(faces), 8)
 
     unlabelled = np.zeros((3, 48, 48), np.uint8)
-    batches.learn_from(Teacher(), 0.25, unlabelled, lambda *_: None)
+    batches.learn_from([Teacher(word) for word in words], 0.25, unlabelled, lambda *_: None)
+    said = (words[0].exp() + words[1].exp()) / 2
     assert batches.n_train == len(batches.images) == len(train) + 3
-    assert torch.allclose(batches.targets[:-3], 0.75 * train + 0.25 * said.exp())
-    assert torch.allclose(batches.targets[-3:], said.exp().expand(3, 8))
+    assert torch.allclose(batches.targets[:-3], 0.75 * train + 0.25 * said)
+    assert torch.allclose(batches.targets[-3:], said.expand(3, 8))
     assert batches.labels == (*stills.part("train").labels, "Other", "Other", "Other")
     assert torch.equal(batches.weights, draw_weights(batches.labels, 0.5))
 

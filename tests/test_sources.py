@@ -18,7 +18,7 @@ from mien.errors import CheckpointError, DatasetError, InputError
 from mien.predictor import load_model
 from mien.prepare import prepare
 from mien.recipes import RECIPES, override
-from mien.sources import find_start, prepare_table, read_batches, tell_recordings
+from mien.sources import find_checkpoint, prepare_table, read_batches, tell_recordings
 
 WRITERS = {"ferplus": write_ferplus, "ravdess": write_ravdess, "emodb": write_emodb}
 FOLDERS = {"ferplus": "ferplus", "ravdess": "ravdess_speech", "emodb": "emodb"}
@@ -86,16 +86,15 @@ def test_the_pool_leaves_the_others_without_labels(prepared: Path) -> None:
 
 
 def test_a_run_starts_from_a_model_or_a_checkpoint_with_its_network() -> None:
-    config = override(RECIPES["face"](), ["network.input_px=32"])
-    path, begun = find_start("mien-s", config)
+    path, network = find_checkpoint("mien-s", "face")
     assert path == load_model("mien-s").folder / "face.safetensors"
-    assert begun == RECIPES["face"](), "the network that ships is the recipe's"
-    assert find_start(str(path), config) == find_start(str(path.parent), config) == (path, begun)
-    with pytest.raises(CheckpointError, match="a network of face; this recipe's is speech"):
-        find_start(str(path), RECIPES["speech"]())
+    assert network == RECIPES["face"]().network, "the network that ships is the recipe's"
+    assert find_checkpoint(str(path), "face") == find_checkpoint(str(path.parent), "face") == (path, network)
+    with pytest.raises(CheckpointError, match="a network of face; expected one of speech"):
+        find_checkpoint(str(path), "speech")
     for name, words in {"a.safetensors": "a.safetensors", "mien-x": "mien-s", "mien-s": "both"}.items():
         with pytest.raises(InputError, match=words):
-            find_start(name, RECIPES["tuned"]())
+            find_checkpoint(name, "both")
 
 
 def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> None:

@@ -281,8 +281,10 @@ def test_run_that_starts_from_a_checkpoint_has_its_weights_and_says_so(
 
 def test_a_student_without_a_teacher_is_refused(data: Path, tmp_path: Path) -> None:
     for setting in ("distil=0.5", "unlabelled=true"):
-        with pytest.raises(InputError, match="--from"):
+        with pytest.raises(InputError, match="need a teacher"):
             train(override(CONFIGS["face"], [setting]), data, tmp_path / "out", no_hook)
+    with pytest.raises(InputError, match="a teacher one of them"):
+        train(CONFIGS["face"], data, tmp_path / "out", no_hook, teachers=[tmp_path / "nobody.safetensors"])
     assert not (tmp_path / "out").exists()
 
 
@@ -294,8 +296,18 @@ def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path,
     monkeypatch.setattr(sources, "read_unlabelled", read)
     config = override(CONFIGS["face"], ["epochs=1", "unlabelled=true", "network.input_px=16"])
     plain = train(override(config, ["unlabelled=false"]), data, tmp_path / "plain", no_hook)
-    student = train(config, data, tmp_path / "student", no_hook, plain)
-    assert load_network(student)[1].training["data"]["unlabelled"] == 5
+    other = train(
+        override(config, ["unlabelled=false", "network.backbone=resnet18", "seed=1"]),
+        data,
+        tmp_path / "other",
+        no_hook,
+    )
+    student = train(config, data, tmp_path / "student", no_hook, teachers=[plain, other])
+    told = load_network(student)[1].training["data"]
+    assert told["unlabelled"] == 5
+    assert told["teachers"] == [sha256(path.read_bytes()).hexdigest() for path in (plain, other)]
+    with pytest.raises(CheckpointError, match="another configuration or data"):
+        train(config, data, tmp_path / "student", no_hook, teachers=[plain])
 
 
 @pytest.mark.parametrize("config", ["face"], indirect=True)

@@ -62,9 +62,9 @@ class TrainConfig:
     mixup: float = 0.0
     """Parameter of the beta distribution from which pairs are mixed; 0 mixes none."""
     distil: float = 0.0
-    """Share of a face's target that is what its teacher, the network of `--from`, says of it unvaried."""
+    """Share of a face's target that is what its teachers say of it unvaried, the mean of them."""
     unlabelled: bool = False
-    """Faces without labels join the labelled ones; their whole target is what the teacher says."""
+    """Faces without labels join the labelled ones; their whole target is what the teachers say."""
     per_class: int = 0
     """Stills, then frames of videos, of each expression that count as labelled (§6.3: 8,000); 0 takes all."""
     semi: SemiConfig = field(default_factory=SemiConfig)

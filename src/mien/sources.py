@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +26,13 @@ from mien.faces import Template
 from mien.models.checkpoint import load_network
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig, feature_widths
+from mien.models.speech import SpeechNetConfig
 from mien.predictor import load_model
 from mien.prepare import prepare
+from mien.whole import checksum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import nn
 
     from mien.datasets.batches import Batches
     from mien.datasets.prepared import Recording
@@ -100,30 +99,30 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
     return pairs, {**told, "corpora": ["FER+", "RAVDESS", "EMO-DB"], "dropped": stills.dropped}
 
 
-def find_start(name_or_path: str, config: TrainConfig) -> tuple[Path, TrainConfig]:
-    """The checkpoint that a run starts from, and its configuration with that checkpoint's network.
+def find_checkpoint(
+    name_or_path: str, modality: str
+) -> tuple[Path, FaceNetConfig | SpeechNetConfig | ExpressionNetConfig]:
+    """A checkpoint and its network's configuration, by its path, or where none is there, by a model's name.
 
     Args:
-        name_or_path: A checkpoint, or, where there is none of that path, a model by name or folder.
-        config: What a recipe returns.
+        name_or_path: Of a checkpoint, a model that ships, or a model's folder.
+        modality: What its network must be of.
 
     Raises:
-        InputError: There is neither a checkpoint nor a model, or the model cannot be started from.
+        InputError: There is neither a checkpoint nor a model, or the model has no such network.
         CheckpointError: It is of another modality, or damaged.
     """
     path = Path(name_or_path)
     if not path.is_file():
         if path.suffix == ".safetensors":
             raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-s")
-        path = load_model(name_or_path).folder / f"{config.modality}.safetensors"
+        path = load_model(name_or_path).folder / f"{modality}.safetensors"
         if not path.is_file():
             raise InputError(f"model {name_or_path} has no {path.name} to start from; give a checkpoint")
     network, spec = load_network(path)
-    if spec.modality != config.modality:
-        raise CheckpointError(
-            f"{path} holds a network of {spec.modality}; this recipe's is {config.modality}"
-        )
-    return path, replace(config, network=network.config)
+    if spec.modality != modality:
+        raise CheckpointError(f"{path} holds a network of {spec.modality}; expected one of {modality}")
+    return path, network.config
 
 
 def lacking_in(checkpoint: Path) -> list[str]:
@@ -209,9 +208,11 @@ def tell_recordings(recordings: Sequence[Recording]) -> dict[str, Any]:
     return told | {"recordings_sha256": digest(of_each)}
 
 
-def ask_teacher(batches: Batches, teacher: nn.Module, config: TrainConfig, hook: Hook) -> int:
-    """Targets that the network of `--from` has a say in; how many unlabelled faces there are now."""
-    assert isinstance(batches, FaceBatches), "the configuration refuses a teacher of anything but faces"
+def ask_teachers(
+    batches: Batches, teachers: Sequence[Path], config: TrainConfig, hook: Hook
+) -> dict[str, Any]:
+    """Gives the teachers a say in the targets; what a checkpoint tells of it."""
+    assert isinstance(batches, FaceBatches), "the configuration refuses teachers of anything but faces"
     faces = np.asarray(batches.unlabelled) if config.unlabelled else np.zeros_like(batches.unlabelled[:0])
-    batches.learn_from(teacher, config.distil, faces, hook)
-    return len(faces)
+    batches.learn_from([load_network(path)[0] for path in teachers], config.distil, faces, hook)
+    return {"unlabelled": len(faces), "teachers": [checksum(path) for path in teachers]}

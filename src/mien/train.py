@@ -39,12 +39,13 @@ from mien.runs import (
 )
 from mien.selection import calibrate, held_out_logits, held_out_scores
 from mien.semi import SemiState, ask_mean, learn_thresholds, semi_loss, start_semi
-from mien.sources import ask_teacher, read_batches
+from mien.sources import ask_teachers, read_batches
 from mien.spec import ModelSpec
 from mien.whole import checksum, written_whole
 from mien.windows import WINDOW
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jaxtyping import Float
@@ -62,7 +63,13 @@ MOST_ASKED = 4096
 
 
 def train(
-    config: TrainConfig, data: Path, out: Path, hook: Hook, start: Path | None = None, n_threads: int = 2
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    hook: Hook,
+    start: Path | None = None,
+    n_threads: int = 2,
+    teachers: Sequence[Path] = (),
 ) -> Path:
     """Trains one network on a data folder and writes it to `out`; takes up an interrupted run found there.
 
@@ -73,18 +80,22 @@ def train(
         hook: Called with what is done, how far, and how much there is.
         start: Checkpoint whose weights the run starts from; None for random ones.
         n_threads: Processor threads; another number gives other roundings.
+        teachers: Face checkpoints, of any network, that `distil` and `unlabelled` ask.
 
     Returns:
         Path of the checkpoint: weights of the best epoch on `choose`, temperature fitted there.
 
     Raises:
-        InputError: The configuration asks for a teacher and there is none.
+        InputError: The configuration asks for teachers and there is none, or the other way about.
         DatasetError: The data are missing or leak between splits.
         CheckpointError: `out` holds a run of another configuration.
         MienError: The loss is not a number.
     """
-    if start is None and (config.distil or config.unlabelled):
-        raise InputError("distil and unlabelled need a teacher; name its checkpoint with --from")
+    if bool(teachers) != bool(config.distil or config.unlabelled):
+        raise InputError(
+            "distil and unlabelled need a teacher, and a teacher one of them; name its checkpoint with "
+            "--teacher, and set distil above 0 or unlabelled=true"
+        )
     if start is None and config.heads_only:
         raise InputError("heads_only needs a network whose encoders stay as they are; name it with --from")
     if start is None and not config.hold_out:
@@ -97,8 +108,8 @@ def train(
                 "hold_out=false is for FER+ as it is; give --data the folder that holds `ferplus`"
             )
         batches.learn_held_out()
-    if start is not None and (config.distil or config.unlabelled):
-        told["unlabelled"] = ask_teacher(batches, load_network(start)[0], config, hook)
+    if teachers:
+        told |= ask_teachers(batches, teachers, config, hook)
     return fit(config, batches, told, out, hook, start, n_threads)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +47,13 @@ def train(
             "--from", help="Model, such as mien-s, or checkpoint whose network and weights are taken."
         ),
     ] = None,
+    teachers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            help="Model or face checkpoint that distil and unlabelled ask; give several for a mean.",
+        ),
+    ] = None,
     settings: Setting = None,
     crops: Annotated[bool, typer.Option("--crops", help="Pictures of a CSV are face crops already.")] = False,
     threads: Threads = 2,
@@ -55,7 +63,7 @@ def train(
     Writes its checkpoint, history and learning curve.
     """
     from mien.recipes import RECIPES, override
-    from mien.sources import find_start, lacking_in, prepare_table
+    from mien.sources import find_checkpoint, lacking_in, prepare_table
     from mien.train import train as run
 
     if recipe not in RECIPES:
@@ -64,12 +72,14 @@ def train(
         raise InputError(f"--crops is for a CSV table of pictures, which {data} is not; leave it out")
     config, begin = RECIPES[recipe](), None
     if start is not None:
-        begin, config = find_start(start, config)
+        begin, network = find_checkpoint(start, config.modality)
+        config = replace(config, network=network)
+    asked = [find_checkpoint(each, "face")[0] for each in teachers or []]
     config = override(config, settings or [])
     with progress() as hook:
         if data.is_file():
             data = prepare_table(data, out, begin, crops=crops, hook=hook)
-        path = run(config, data, out, hook, begin, threads)
+        path = run(config, data, out, hook, begin, threads, asked)
     tell([*lacking_in(path), f"checkpoint: {path}"])
 
 

@@ -134,18 +134,22 @@ class FaceBatches:
         self.n_train = len(self.labels)
 
     def learn_from(
-        self, teacher: nn.Module, share: float, unlabelled: UInt8[np.ndarray, "faces size size"], hook: Hook
+        self,
+        teachers: Sequence[nn.Module],
+        share: float,
+        unlabelled: UInt8[np.ndarray, "faces size size"],
+        hook: Hook,
     ) -> None:
-        """What a trained network says of unvaried faces becomes a target.
+        """What trained networks say of unvaried faces becomes a target.
 
         Args:
-            teacher: Its word counts.
-            share: Of every training face's target that its word replaces.
-            unlabelled: Faces that join the training faces, with its word as their target.
+            teachers: The mean of their probabilities counts.
+            share: Of every training face's target that their word replaces.
+            unlabelled: Faces that join the training faces, with their word as the target.
             hook: Called with what is done, how far, and how much there is.
         """
         self.images = torch.cat([self.images, torch.from_numpy(unlabelled).unsqueeze(1)])
-        said = ask(teacher, self.images, hook)
+        said = ask(teachers, self.images, hook)
         n_labelled = len(self.targets)
         softened = torch.lerp(self.targets, said[:n_labelled], share)
         self.targets = torch.cat([softened, said[n_labelled:]])
@@ -224,12 +228,15 @@ def listen(clip: Clip) -> Float32[np.ndarray, "samples"]:
 
 
 @torch.no_grad()
-def ask(teacher: nn.Module, images: UInt8[Tensor, "faces 1 H W"], hook: Hook) -> Float[Tensor, "faces E"]:
-    """The probabilities that a network gives faces as they are."""
+def ask(
+    teachers: Sequence[nn.Module], images: UInt8[Tensor, "faces 1 H W"], hook: Hook
+) -> Float[Tensor, "faces E"]:
+    """The mean of the probabilities that networks give faces as they are."""
     said = []
     for start in range(0, len(images), 256):
-        said.append(torch.softmax(teacher(images[start : start + 256].float() / 255), dim=-1))
-        hook("asking the teacher", min(start + 256, len(images)), len(images))
+        faces = images[start : start + 256].float() / 255
+        said.append(torch.stack([torch.softmax(each(faces), dim=-1) for each in teachers]).mean(0))
+        hook("asking the teachers", min(start + 256, len(images)), len(images))
     return torch.cat(said)
 
 
