@@ -29,7 +29,7 @@ function picture({ width, height, offset }) {
 }
 
 function write(name, rows) {
-  fs.writeFileSync(path.join(place, name), `name,said\n${rows.map((row) => row.join(',')).join('\n')}\n`);
+  fs.writeFileSync(path.join(place, name), `name,said,ms\n${rows.map((row) => row.join(',')).join('\n')}\n`);
 }
 
 const likeliest = (scores) => Object.keys(scores).reduce((a, b) => (scores[b] > scores[a] ? b : a));
@@ -61,6 +61,7 @@ const rows = [];
 for (const one of index) {
   const image = picture(one);
   let said = '';
+  const began = performance.now();
   if (kind === 'crops') {
     const { asSortedArray, ...scores } = await faceapi.nets.faceExpressionNet.predictExpressions(image);
     said = NAMES[likeliest(scores)];
@@ -69,7 +70,7 @@ for (const one of index) {
     const area = (face) => face.detection.box.width * face.detection.box.height;
     if (found.length) said = NAMES[likeliest({ ...found.reduce((a, b) => (area(b) > area(a) ? b : a)).expressions })];
   }
-  rows.push([one.name, said]);
+  rows.push([one.name, said, (performance.now() - began).toFixed(3)]);
   image.dispose();
 }
 write('face-api.csv', rows);
@@ -83,12 +84,15 @@ if (kind === 'crops') {
   const order = ['angry', 'disgust', 'fear', 'happy', 'sad', 'surprise', 'neutral'];
   const side = model.inputs[0].shape[2];
   for (const one of index) {
+    const image = picture(one);
+    const began = performance.now();
     const scores = tf.tidy(() => {
-      const small = tf.image.resizeBilinear(picture(one).toFloat().div(255).expandDims(0), [side, side]);
+      const small = tf.image.resizeBilinear(image.toFloat().div(255).expandDims(0), [side, side]);
       const grey = small.mul([0.2989, 0.587, 0.114]).sum(3, true);
       return model.execute(grey.sub(0.5).mul(2)).dataSync();
     });
-    answers.push([one.name, NAMES[order[scores.indexOf(Math.max(...scores))]]]);
+    answers.push([one.name, NAMES[order[scores.indexOf(Math.max(...scores))]], (performance.now() - began).toFixed(3)]);
+    image.dispose();
   }
 } else {
   // it fetches its models, and nothing else than a server can be fetched from
@@ -108,10 +112,11 @@ if (kind === 'crops') {
   });
   for (const one of index) {
     const image = picture(one);
+    const began = performance.now();
     const found = (await human.detect(image)).face ?? [];
     const area = (face) => face.box[2] * face.box[3];
     const largest = found.length ? found.reduce((a, b) => (area(b) > area(a) ? b : a)) : null;
-    answers.push([one.name, largest?.emotion?.length ? NAMES[largest.emotion[0].emotion] : '']);
+    answers.push([one.name, largest?.emotion?.length ? NAMES[largest.emotion[0].emotion] : '', (performance.now() - began).toFixed(3)]);
     image.dispose();
   }
 }
