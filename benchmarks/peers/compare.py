@@ -45,6 +45,8 @@ EVERY = 3
 
 PEERS = {"fer": "fer.csv", "human": "human.csv", "face-api": "face-api.csv"}
 NOBODY = "nobody"
+TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)
+"""Milliseconds a face, on the picture's axis."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,10 @@ def draw_speed(answers: Mapping[str, Answers], right: Mapping[str, Interval], pa
         axes.errorbar(own.ms, at.value, bounds, marker="o" if name in ours else "s", color=colour, capsize=3)
         axes.annotate(name, (own.ms, at.value), (8, 6), textcoords="offset points", color=colour)
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.1)
+    axes.set_xticks(TICKS, list(map(str, TICKS)))
+    axes.minorticks_off()
+    axes.set_xlim(TICKS[0], TICKS[-1])
+    axes.margins(y=0.1)
     axes.set_xlabel("milliseconds a face, expression net alone")
     axes.set_ylabel("accuracy, seven expressions")
     add_caption(axes, "Accuracy for speed", "FER+ val, mien's home ground; 95 % by resampling pictures")
