@@ -46,7 +46,7 @@ def test_shipped_models_are_listed_and_whole() -> None:
     for model in models:
         assert model.folder.name == model.name
         assert set(model.licences) == {"face", "speech"}
-        assert all((model.folder / name).is_file() for name in model.sha256)
+        assert all(model.path(name).is_file() for name in model.sha256)
         assert {*FACE_FILES, *SPEECH_FILES} <= set(model.sha256)
         FacePredictor(model)
         VoicePredictor(model)
@@ -181,6 +181,27 @@ def test_a_manifest_is_read_as_it_was_written(folder: Path) -> None:
     assert found.class_wise is not None
     assert found.class_wise.voice.tobytes() == rule.voice.tobytes()
     assert replace(found, class_wise=None) == plain
+
+
+def test_a_model_may_have_the_voice_of_one_that_ships(folder: Path) -> None:
+    for name in SPEECH_FILES:
+        (folder / name).unlink()
+    with pytest.raises(CheckpointError, match="lacks speech_encoder"):
+        VoicePredictor(load_model(folder))
+    write_manifest(replace(load_model(folder), voice_of="mien-s"))
+    model = load_model(folder)
+    assert model.path("speech.safetensors").is_file()
+    assert model.path(FACE_FILES[0]).parent == folder
+    silence = np.zeros((1, 64, 320), np.float32), np.ones((1, 320), np.bool_)
+    np.testing.assert_array_equal(VoicePredictor(model)(*silence), VoicePredictor(load_model())(*silence))
+
+
+@pytest.mark.parametrize("voice", ["mien-xxl", "../mien-s", "/tmp", 3])
+def test_a_voice_that_does_not_ship_is_refused(folder: Path, voice: object) -> None:
+    told = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(told | {"voice_of": voice}))
+    with pytest.raises(CheckpointError, match="which does not come with this version"):
+        load_model(folder)
 
 
 def test_a_model_fuses_by_its_own_rules(folder: Path) -> None:

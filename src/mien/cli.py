@@ -190,7 +190,7 @@ def models() -> None:
     from mien.predictor import list_models
 
     for model in list_models():
-        size = sum((model.folder / name).stat().st_size for name in model.sha256) / 1e6
+        size = sum(model.path(name).stat().st_size for name in model.sha256) / 1e6
         typer.echo(
             f"{model.name}  {size:.1f} MB  voice : face = {model.voice_weight:g} : {model.face_weight:g}"
         )

@@ -207,7 +207,7 @@ def _examine_weights() -> list[Finding]:
     return [
         _examine_file(predictor.WEIGHTS / speech.SPEECH_FILE, speech.SPEECH_SHA256),
         *(
-            _examine_file(model.folder / name, sha256)
+            _examine_file(model.path(name), sha256)
             for model in models
             for name, sha256 in model.sha256.items()
         ),

@@ -29,10 +29,13 @@ from mien.onnxfile import write_onnx
 from mien.predictor import (
     FACE_FILES,
     SPEECH_FILES,
+    VOICE_FILES,
     FacePredictor,
     ModelInfo,
     VoicePredictor,
+    load_model,
     read_manifest,
+    shipped_names,
     write_manifest,
 )
 from mien.spec import ModelSpec
@@ -67,6 +70,7 @@ def export(
     masked: tuple[str, ...] = (),
     figures: dict[str, str] | None = None,
     extractors: Sequence[Path] = (),
+    voice_of: str | None = None,
 ) -> Exported:
     """Writes a model folder from one checkpoint of each modality, or of one alone.
 
@@ -77,12 +81,13 @@ def export(
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
+        voice_of: Name of a shipped model whose voice the new one has; its files stay where they are.
 
     Raises:
         CheckpointError: A checkpoint is damaged, two are of one modality, parity fails, or an extractor is
             not there or was a folder.
-        InputError: Something else than a model is at `folder`, no expression would be left to the voice, or
-            an extractor is of no checkpoint.
+        InputError: Something else than a model is at `folder`, no expression would be left to the voice, an
+            extractor is of no checkpoint, or there is no such voice to share, or one beside it.
     """
     folder = folder.resolve()
     refuse_other_folder(folder)
@@ -90,6 +95,7 @@ def export(
     modalities = [spec.modality for _, spec in networks]
     if not modalities or len(set(modalities)) < len(modalities):
         raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
+    voice = None if voice_of is None else find_voice(voice_of, modalities)
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     m, n = weights or learned_weights([spec for _, spec in networks])
@@ -112,6 +118,14 @@ def export(
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
         )
+        if voice is not None:
+            shared = {name: sha256 for name, sha256 in voice.sha256.items() if name in VOICE_FILES}
+            info = replace(
+                info,
+                sha256=info.sha256 | shared,
+                licences=info.licences | {"speech": voice.licences["speech"]},
+                voice_of=voice.name,
+            )
         write_manifest(info)
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         if folder.exists():
@@ -119,6 +133,22 @@ def export(
         made.rename(folder)
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())
     return Exported(folder=folder, parity=parity, size_bytes=size_bytes)
+
+
+def find_voice(name: str, modalities: Sequence[str]) -> ModelInfo:
+    """The shipped model whose voice an exported one is to have.
+
+    Raises:
+        InputError: None of this name has one, or a checkpoint brings one.
+    """
+    if "speech" in modalities:
+        raise InputError(
+            "a speech checkpoint and the voice of another model are two voices; give one of them"
+        )
+    names = [each for each in shipped_names() if load_model(each).voice_of is None]
+    if name not in names:
+        raise InputError(f"there is no voice of {name!r} to share; expected {', '.join(names)}")
+    return load_model(name)
 
 
 def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:

@@ -39,6 +39,8 @@ FACE_FILES = ("face_encoder.onnx", "face_head.onnx")
 SPEECH_FILES = ("speech_encoder.onnx", "speech_head.onnx")
 EXTRACTORS = ("face_encoder.json", "speech_encoder.json")
 """Beside an encoder that is an extractor of the user's own: what it takes and gives."""
+VOICE_FILES = (*SPEECH_FILES, "speech.safetensors", EXTRACTORS[1])
+"""What a model may share with another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,17 @@ class ModelInfo:
     """Scores on held-out data, as measured by `mien evaluate`."""
     class_wise: ClassWise | None = None
     """The rule that `mien fit-fusion` fitted; None in a model that has none."""
+    voice_of: str | None = None
+    """Name of the shipped model that holds the files of this one's voice; None: they lie in `folder`."""
+
+    def path(self, file_name: str) -> Path:
+        """Where a file of the model lies.
+
+        >>> load_model("mien-s").path("face_head.onnx").parent.name
+        'mien-s'
+        """
+        shared = self.voice_of is not None and file_name in VOICE_FILES
+        return (WEIGHTS / str(self.voice_of) if shared else self.folder) / file_name
 
     def rule(self, fusion: Fusion = "proportion") -> Rule:
         """The model's own way of fusing rows of voice and face.
@@ -84,7 +97,7 @@ class FacePredictor:
         if EXTRACTORS[0] in model.sha256:
             read_part(model, EXTRACTORS[0])
             read_part(model, FACE_FILES[0])
-            self._extractor = FaceExtractor(model.folder / FACE_FILES[0], n_threads=n_threads)
+            self._extractor = FaceExtractor(model.path(FACE_FILES[0]), n_threads=n_threads)
         else:
             self._encoder, _ = open_part(model, FACE_FILES[0], n_threads)
         self._head, self.spec = open_part(model, FACE_FILES[1], n_threads)
@@ -112,7 +125,7 @@ class VoicePredictor:
         if EXTRACTORS[1] in model.sha256:
             read_part(model, EXTRACTORS[1])
             read_part(model, SPEECH_FILES[0])
-            self._extractor = SpeechExtractor(model.folder / SPEECH_FILES[0], n_threads=n_threads)
+            self._extractor = SpeechExtractor(model.path(SPEECH_FILES[0]), n_threads=n_threads)
         else:
             self._encoder, _ = open_part(model, SPEECH_FILES[0], n_threads)
         self._head, self.spec = open_part(model, SPEECH_FILES[1], n_threads)
@@ -144,7 +157,12 @@ def list_models() -> list[ModelInfo]:
     >>> [model.name for model in list_models()]
     ['mien-s']
     """
-    return [read_manifest(path.parent) for path in sorted(WEIGHTS.glob(f"*/{MANIFEST}"))]
+    return [read_manifest(WEIGHTS / name) for name in shipped_names()]
+
+
+def shipped_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return [path.parent.name for path in sorted(WEIGHTS.glob(f"*/{MANIFEST}"))]
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
@@ -178,14 +196,19 @@ def read_manifest(folder: Path) -> ModelInfo:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{source} is damaged ({error}); export the model again") from None
     kinds = get_type_hints(ModelInfo)
-    del kinds["folder"], kinds["class_wise"]
-    if not isinstance(told, dict) or told.keys() - {"class_wise"} != kinds.keys():
+    del kinds["folder"], kinds["class_wise"], kinds["voice_of"]
+    if not isinstance(told, dict) or told.keys() - {"class_wise", "voice_of"} != kinds.keys():
         raise CheckpointError(f"{source} does not hold {', '.join(kinds)}; export the model again")
     for name, kind in kinds.items():
         if not fits(told[name], kind):
             raise CheckpointError(f"{source}: its {name} is {told[name]!r}; export the model again")
     if "class_wise" in told:
         told["class_wise"] = read_class_wise(told["class_wise"], EXPRESSIONS, source)
+    if "voice_of" in told and told["voice_of"] not in shipped_names():
+        raise CheckpointError(
+            f"{source} shares the voice of {told['voice_of']!r}, which does not come with this version; "
+            "export the model again"
+        )
     return ModelInfo(folder=folder, **told)
 
 
@@ -194,6 +217,8 @@ def write_manifest(model: ModelInfo) -> None:
     told = {field.name: getattr(model, field.name) for field in fields(model)}
     del told["folder"]
     rule = told.pop("class_wise")
+    if model.voice_of is None:
+        del told["voice_of"]
     if rule is not None:
         told["class_wise"] = rule.as_dict(EXPRESSIONS)
     (model.folder / MANIFEST).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -216,7 +241,7 @@ def read_part(model: ModelInfo, file_name: str) -> bytes:
     Raises:
         CheckpointError: It is absent or another.
     """
-    path = model.folder / file_name
+    path = model.path(file_name)
     if file_name not in model.sha256:
         raise CheckpointError(
             f"model {model.name} was exported without {file_name}; analyze with --no-voice"

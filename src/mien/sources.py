@@ -116,7 +116,7 @@ def find_checkpoint(
     if not path.is_file():
         if path.suffix == ".safetensors":
             raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-s")
-        path = load_model(name_or_path).folder / f"{modality}.safetensors"
+        path = load_model(name_or_path).path(f"{modality}.safetensors")
         if not path.is_file():
             raise InputError(f"model {name_or_path} has no {path.name} to start from; give a checkpoint")
     network, spec = load_network(path)

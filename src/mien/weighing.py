@@ -203,9 +203,9 @@ def copy_model(info: ModelInfo, fitted: Fitted, figures: dict[str, str], out: Pa
         made = Path(aside) / "made"
         made.mkdir()
         for name, sha256 in info.sha256.items():
-            if not (info.folder / name).is_file():
+            if not info.path(name).is_file():
                 raise CheckpointError(f"model {info.name} lacks {name}; export it again, or reinstall mien")
-            content = (info.folder / name).read_bytes()
+            content = info.path(name).read_bytes()
             refuse_altered(content, sha256, told=f"{name} of model {info.name} has", mend="; export it again")
             (made / name).write_bytes(content)
         m, n = fitted.ratio
@@ -218,6 +218,7 @@ def copy_model(info: ModelInfo, fitted: Fitted, figures: dict[str, str], out: Pa
                 face_weight=float(n),
                 figures=figures,
                 class_wise=fitted.class_wise,
+                voice_of=None,
             )
         )
         made.rename(out)

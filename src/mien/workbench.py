@@ -216,6 +216,9 @@ def export(
         list[Path] | None, typer.Option(help="metrics.json of `mien evaluate` to tell; repeatable.")
     ] = None,
     extractor: Annotated[list[Path] | None, typer.Option(help=EXTRACTOR_OF)] = None,
+    voice_of: Annotated[
+        str | None, typer.Option(help="Model that comes with mien, whose voice goes with a face checkpoint.")
+    ] = None,
 ) -> None:
     """Write checkpoints as a model folder; needs the extra [train].
 
@@ -231,6 +234,7 @@ def export(
         masked=tuple(mask or ()),
         figures=read_figures(figures or []),
         extractors=extractor or [],
+        voice_of=voice_of,
     )
     for modality, difference in written.parity.items():
         typer.echo(f"{modality}: torch and ONNX differ by at most {difference:.1e}")
