@@ -103,9 +103,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = Path(aside) / "made"
         made.mkdir()
-        for modality, path in given.items():
-            shutil.copyfile(path, made / f"{modality}_encoder.onnx")
-            shutil.copyfile(path.with_suffix(".json"), made / f"{modality}_encoder.json")
+        copy_extractors(given, made)
         for network, spec in networks:
             round_to_half(network)
             write_modality(network, spec, made)
@@ -118,15 +116,7 @@ def export(
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
         )
-        if voice is not None:
-            shared = {name: sha256 for name, sha256 in voice.sha256.items() if name in VOICE_FILES}
-            info = replace(
-                info,
-                sha256=info.sha256 | shared,
-                licences=info.licences | {"speech": voice.licences["speech"]},
-                voice_of=voice.name,
-            )
-        write_manifest(info)
+        write_manifest(info if voice is None else share_voice(info, voice))
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         if folder.exists():
             folder.rename(Path(aside) / "replaced")
@@ -149,6 +139,20 @@ def find_voice(name: str, modalities: Sequence[str]) -> ModelInfo:
     if name not in names:
         raise InputError(f"there is no voice of {name!r} to share; expected {', '.join(names)}")
     return load_model(name)
+
+
+def share_voice(info: ModelInfo, voice: ModelInfo) -> ModelInfo:
+    """A model with another's voice, whose files stay where they are."""
+    shared = {name: sha256 for name, sha256 in voice.sha256.items() if name in VOICE_FILES}
+    licences = info.licences | {"speech": voice.licences["speech"]}
+    return replace(info, sha256=info.sha256 | shared, licences=licences, voice_of=voice.name)
+
+
+def copy_extractors(extractors: dict[str, Path], folder: Path) -> None:
+    """Puts extractors, by modality, where a model's encoders lie, and what they say of themselves."""
+    for modality, path in extractors.items():
+        shutil.copyfile(path, folder / f"{modality}_encoder.onnx")
+        shutil.copyfile(path.with_suffix(".json"), folder / f"{modality}_encoder.json")
 
 
 def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:
