@@ -98,20 +98,18 @@ def export(
     voice = None if voice_of is None else find_voice(voice_of, modalities)
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
-    m, n = weights or learned_weights([spec for _, spec in networks])
+    voice_weight, face_weight = weights or learned_weights([spec for _, spec in networks])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        made = Path(aside) / "made"
-        made.mkdir()
-        copy_extractors(given, made)
+        made = copy_extractors(given, Path(aside) / "made")
         for network, spec in networks:
             round_to_half(network)
             write_modality(network, spec, made)
         info = ModelInfo(
             name=folder.name,
             folder=made,
-            voice_weight=m,
-            face_weight=n,
+            voice_weight=voice_weight,
+            face_weight=face_weight,
             sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
@@ -148,11 +146,13 @@ def share_voice(info: ModelInfo, voice: ModelInfo) -> ModelInfo:
     return replace(info, sha256=info.sha256 | shared, licences=licences, voice_of=voice.name)
 
 
-def copy_extractors(extractors: dict[str, Path], folder: Path) -> None:
-    """Puts extractors, by modality, where a model's encoders lie, and what they say of themselves."""
+def copy_extractors(extractors: dict[str, Path], folder: Path) -> Path:
+    """A new folder with extractors, by modality, in the encoders' place, and what they say of themselves."""
+    folder.mkdir()
     for modality, path in extractors.items():
         shutil.copyfile(path, folder / f"{modality}_encoder.onnx")
         shutil.copyfile(path.with_suffix(".json"), folder / f"{modality}_encoder.json")
+    return folder
 
 
 def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:
