@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.calibration import expected_gap, reliability
+from mien.calibration import expected_gap, gap_by_chance, reliability
 from mien.expressions import EXPRESSIONS, RAVDESS
 from mien.fusion import choose_ratio
 from mien.metrics import bootstrap, confusion, macro_f1, paired_bootstrap
@@ -95,14 +95,15 @@ def main(data: Path, folds: Path) -> None:
     names = {rule: [CLASSES[k] for k in probs.argmax(1)] for rule, probs in said.items()}
     single = max(("voice", "face"), key=lambda rule: macro(labels, said[rule]))
     print(f"{len(labels)} clips of {len(set(actors))} actors; the better single one is {single}\n")
-    print("| | macro-F1 | minus the better single one | ECE |")
-    print("|---|---|---|---|")
+    print("| | macro-F1 | minus the better single one | ECE | by chance |")
+    print("|---|---|---|---|---|")
     for rule in (*TOLD, "both vectors"):
         whole = bootstrap(macro_f1, labels, names[rule], CLASSES, actors)
         gain = paired_bootstrap(macro_f1, labels, names[rule], names[single], CLASSES, actors)
-        gap = expected_gap(reliability(said[rule], labels, CLASSES))
+        bins = reliability(said[rule], labels, CLASSES)
+        gaps = f"{expected_gap(bins):.3f} | {gap_by_chance(bins):.3f}"
         told = "" if rule == single else f"{gain:+.3f}"
-        print(f"| {rule.replace('_', ' ')} | {whole:.3f} | {told} | {gap:.3f} |")
+        print(f"| {rule.replace('_', ' ')} | {whole:.3f} | {told} | {gaps} |")
 
 
 if __name__ == "__main__":

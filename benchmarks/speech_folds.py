@@ -20,7 +20,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
-from mien.calibration import expected_gap, reliability
+from mien.calibration import expected_gap, gap_by_chance, reliability
 from mien.datasets.augment import SpeechAugmentation
 from mien.datasets.batches import SpeechBatches, listen
 from mien.datasets.corpus import Clip, count_labels
@@ -116,8 +116,8 @@ def tell(out: Path) -> None:
     """The table of the folds that are there."""
     kept = [dict(np.load(path)) for path in sorted(out.glob("fold-*/said.npz"))]
     print(f"{len(kept)} of {N_FOLDS} folds\n")
-    print("| held-out speakers | utterances | UAR, mean ± sd over folds | UAR of all | accuracy | ECE |")
-    print("|---|---|---|---|---|---|")
+    print("| held-out speakers | utterances | UAR, mean ± sd over folds | UAR of all | accuracy | ECE | by chance |")
+    print("|---|---|---|---|---|---|---|")
     views = (
         ("RAVDESS, 7 expressions, Other masked", "ravdess", True, ()),
         ("RAVDESS, 7 expressions", "ravdess", False, ()),
@@ -140,8 +140,9 @@ def tell(out: Path) -> None:
         spread = f"{mean(of_folds):.3f}" + (f" ± {stdev(of_folds):.3f}" if len(of_folds) > 1 else "")
         whole = bootstrap(uar, labels, names, EXPRESSIONS, speakers)
         right = mean(a == b for a, b in zip(labels, names, strict=True))
-        gap = expected_gap(reliability(np.concatenate(probs), labels, EXPRESSIONS))
-        print(f"| {title} | {len(labels)} | {spread} | {whole:.3f} | {right:.3f} | {gap:.3f} |")
+        bins = reliability(np.concatenate(probs), labels, EXPRESSIONS)
+        gaps = f"{expected_gap(bins):.3f} | {gap_by_chance(bins):.3f}"
+        print(f"| {title} | {len(labels)} | {spread} | {whole:.3f} | {right:.3f} | {gaps} |")
     print(f"\nRAVDESS' own eight emotions, calm apart, probe: UAR {probe(kept):.3f}, mean over folds")
     print("Other said of RAVDESS:", Counter(false_alarms(kept)).most_common(3))
 

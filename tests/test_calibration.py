@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mien.calibration import (
     expected_gap,
     fit_bias,
     fit_temperature,
+    gap_by_chance,
     reliability,
 )
 from mien.errors import MetricError
@@ -140,6 +142,27 @@ def test_probabilities_that_are_true_have_no_gap() -> None:
     labels = [EXPRESSIONS[rng.choice(8, p=one)] for one in probs]
     assert expected_gap(reliability(probs, labels, EXPRESSIONS)) < 0.02
     assert expected_gap(reliability(softmax(3 * np.log(probs)), labels, EXPRESSIONS)) > 0.1
+
+
+@pytest.mark.parametrize("n_rows", [15, 60, 240, 3000])
+def test_gap_by_chance_is_that_of_true_probabilities(n_rows: int) -> None:
+    rng = np.random.default_rng(n_rows)
+    probs = softmax(2 * rng.standard_normal((n_rows, 8)))
+    gaps = []
+    for _ in range(60):
+        labels = [EXPRESSIONS[column] for column in (probs.cumsum(1) > rng.random((n_rows, 1))).argmax(1)]
+        gaps.append(expected_gap(reliability(probs, labels, EXPRESSIONS)))
+    # bins are taken for rows of one confidence, which strays a little more
+    assert gap_by_chance(reliability(probs, labels, EXPRESSIONS)) == pytest.approx(np.mean(gaps), rel=0.1)
+
+
+@given(n=st.integers(1, 300), chance=st.floats(0, 1))
+def test_deviation_is_the_binomial_s_mean_distance(n: int, chance: float) -> None:
+    bins = (ReliabilityBin(low=chance, high=chance, confidence=chance, accuracy=0.0, count=n),)
+    shares = np.arange(n + 1) / n
+    likely = np.array([math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(n + 1)])
+    expected = (likely * np.abs(shares - chance)).sum()
+    assert gap_by_chance(bins) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
+from mien.calibration import gap_by_chance
 from mien.errors import MetricError
 from mien.expressions import EXPRESSIONS
 from mien.metrics import (
@@ -258,6 +259,8 @@ def test_scores_from_probabilities_say_more_than_from_names() -> None:
     probs = 0.6 * np.eye(8)[[EXPRESSIONS.index(one) for one in predictions]] + 0.05
     from_probs, from_names = score(labels, probs), score(labels, predictions)
     assert from_names.ece is None
+    assert from_names.ece_by_chance is None
+    assert from_probs.ece_by_chance == gap_by_chance(from_probs.reliability)
     assert from_names.reliability == from_names.abstention == ()
     assert from_probs.ece == pytest.approx(abs(0.65 - from_probs.accuracy.value))
     assert from_probs.macro_f1 == from_names.macro_f1

@@ -7,6 +7,7 @@ of a row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -258,6 +259,30 @@ def expected_gap(bins: tuple[ReliabilityBin, ...]) -> float:
     """
     n_rows = sum(one.count for one in bins)
     return sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / n_rows
+
+
+def gap_by_chance(bins: tuple[ReliabilityBin, ...]) -> float:
+    """What `expected_gap` would come to, on average, with as many rows and a confidence that is true.
+
+    In few rows even a true confidence seems wrong. How far the share of right rows in a bin strays is De
+    Moivre's mean deviation of a binomial.
+
+    >>> coin = ReliabilityBin(low=0.5, high=0.5, confidence=0.5, accuracy=0.25, count=4)
+    >>> round(gap_by_chance((coin,)), 4)  # 0 to 4 right: 0.5, 0.25, 0, 0.25, 0.5 off in 1, 4, 6, 4, 1 of 16
+    0.1875
+    """
+    n_rows = sum(one.count for one in bins)
+    return sum(one.count * _deviation(one.count, one.confidence) for one in bins) / n_rows
+
+
+def _deviation(n: int, chance: float) -> float:
+    """The mean distance of the share of successes in n trials from their chance."""
+    if not 0 < chance < 1:
+        return 0.0
+    above = min(math.floor(n * chance), n - 1) + 1
+    ways = math.lgamma(n + 1) - math.lgamma(above + 1) - math.lgamma(n - above + 1)
+    likely = math.exp(ways + above * math.log(chance) + (n - above + 1) * math.log1p(-chance))
+    return 2 * above * likely / n
 
 
 def _confidence(

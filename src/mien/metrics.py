@@ -29,7 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.calibration import Abstention, ReliabilityBin, abstentions, expected_gap, reliability
+from mien.calibration import (
+    Abstention,
+    ReliabilityBin,
+    abstentions,
+    expected_gap,
+    gap_by_chance,
+    reliability,
+)
 from mien.errors import MetricError
 from mien.expressions import EXPRESSIONS, QUADRANTS
 from mien.resampling import cells_of, resamples_of, total_of, units_of
@@ -100,6 +107,8 @@ class Scores:
     quadrants: Int64[np.ndarray, "4 4"]
     ece: float | None
     """None where predictions were given as names."""
+    ece_by_chance: float | None
+    """What ECE would be on average, with as many rows, if every confidence were true."""
     reliability: tuple[ReliabilityBin, ...]
     """Empty where predictions were given as names."""
     abstention: tuple[Abstention, ...]
@@ -120,6 +129,7 @@ class Scores:
             "confusion": _named(self.confusion, self.classes),
             "quadrants": _named(self.quadrants, QUADRANT_NAMES),
             "ece": self.ece,
+            "ece_by_chance": self.ece_by_chance,
             "reliability": [asdict(one) for one in self.reliability],
             "abstention": [asdict(one) for one in self.abstention],
         }
@@ -182,6 +192,7 @@ def score(
         confusion=square,
         quadrants=quadrant_confusion(square, classes),
         ece=expected_gap(bins) if bins else None,
+        ece_by_chance=gap_by_chance(bins) if bins else None,
         reliability=bins,
         abstention=passed_over,
     )

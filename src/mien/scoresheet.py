@@ -88,7 +88,8 @@ def _lines_of(where: str, group_word: str, figures: Figures) -> list[str]:
         )
     both = {"": raw} if post is raw else {"raw   ": raw, "post  ": post}
     lines += [
-        f"  {kind}accuracy {each.accuracy}  macro-F1 {each.macro_f1}  UAR {each.uar}  ECE {each.ece:.3f}"
+        f"  {kind}accuracy {each.accuracy}  macro-F1 {each.macro_f1}  UAR {each.uar}"
+        f"  ECE {each.ece:.3f} ({each.ece_by_chance:.3f} by chance alone)"
         for kind, each in both.items()
     ]
     lines += [
