@@ -116,9 +116,8 @@ def tell(out: Path) -> None:
     """The table of the folds that are there."""
     kept = [dict(np.load(path)) for path in sorted(out.glob("fold-*/said.npz"))]
     print(f"{len(kept)} of {N_FOLDS} folds\n")
-    print(
-        "| held-out speakers | utterances | UAR, mean ± sd over folds | UAR of all | accuracy | ECE | by chance |"
-    )
+    heads = "utterances | UAR, mean ± sd over folds | UAR of all | accuracy | ECE | by chance"
+    print(f"| held-out speakers | {heads} |")
     print("|---|---|---|---|---|---|---|")
     views = (
         ("RAVDESS, 7 expressions, Other masked", "ravdess", True, ()),
