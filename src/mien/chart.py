@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mien.expressions import EXPRESSIONS
+from mien.segments import who
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,7 +194,7 @@ def _lanes(lanes: Lanes, shown: Sequence[Person], group: int) -> Iterator[Drawn]
         assert person.track_id is not None
         columns = lanes.columns(lanes.tracks[person.track_id], group)
         yield Drawn(
-            name=f"Person {person.track_id}",
+            name=who(person.track_id),
             notes=_notes(person),
             columns=columns,
             uncertain=_wide(columns.uncertain, lanes.edges(group)),
@@ -211,7 +212,7 @@ def _lanes(lanes: Lanes, shown: Sequence[Person], group: int) -> Iterator[Drawn]
         heard = np.diff(lanes.edges(group))[voice.present].sum()
         absent_note = "no speech" if lanes.has_sound else "no sound"
         note = f"speech {_duration(float(heard))}" if heard else absent_note
-        yield Drawn(name="Voice", notes=(note, ""), columns=voice, uncertain=never, hatched=never)
+        yield Drawn(name=who(None), notes=(note, ""), columns=voice, uncertain=never, hatched=never)
 
 
 def _wide(

@@ -56,7 +56,8 @@ def analyze(
     formats: Annotated[
         str,
         typer.Option(
-            help="Comma-separated: csv, segments, svg, png [plot], parquet [table]; json is always written."
+            help="Comma-separated: csv, segments, svg, vtt, srt, elan, praat, openface, affwild2, "
+            "png [plot], parquet [table]; json is always written."
         ),
     ] = "csv,json,segments,svg",
     model: Model = "mien-s",

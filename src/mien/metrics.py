@@ -166,8 +166,8 @@ def score(
     if isinstance(predicted, np.ndarray) and predicted.ndim == 2:
         probs, there, n_missed = _with_prediction(labels, predicted, found)
         bins, passed_over = reliability(probs, there, classes), abstentions(probs, there, classes, n_missed)
-        columns = np.nan_to_num(predicted, nan=-1.0).argmax(axis=1)  # NaN: no label, or nothing found
-        names = [classes[column] for column in columns.tolist()]
+        # NaN: no label, or nothing found
+        names = [classes[column] for column in np.nan_to_num(predicted, nan=-1.0).argmax(axis=1).tolist()]
     else:
         names = predicted  # type: ignore[assignment]  # an array of names is a sequence too
     cells = classes
@@ -176,14 +176,13 @@ def score(
         names = [name if there else NOTHING for name, there in zip(names, found.tolist(), strict=True)]
     units = units_of(labels, names, cells, groups)
     counts, drawn = total_of(units), resamples_of(units)
-    averaged = averaged or classes
-    among = [classes.index(name) for name in averaged]
+    among = [classes.index(name) for name in averaged or classes]
     square = counts[: len(classes), : len(classes)]
     return Scores(
         classes=classes,
         n=int(counts.sum()),
         n_groups=None if groups is None else int(units.times.sum()),
-        averaged=averaged,
+        averaged=averaged or classes,
         missed={name: n for name, n in _missed(counts, classes).items() if n},
         macro_f1=_interval(float(macro_f1(counts, among)), macro_f1(drawn, among)),
         accuracy=_interval(float(accuracy(counts)), accuracy(drawn)),

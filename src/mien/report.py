@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 from mien.errors import InputError
 from mien.lanes import Person, Persons
 from mien.segments import segments
-from mien.writers import FILE_NAMES, WRITERS, Asides, Writer
+from mien.whole import Asides
+from mien.writers import FILE_NAMES, WRITERS, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from mien.timeline import Row, TimelineSettings
 
 
+def who(track_id: int | None) -> str:
+    """What a person is called where people read.
+
+    >>> who(3), who(None)
+    ('Person 3', 'Voice')
+    """
+    return "Voice" if track_id is None else f"Person {track_id}"
+
+
 def segments(rows: Iterable[Row], settings: TimelineSettings) -> Iterator[Segment]:
     """Segments by start, then track (None first), each as soon as no earlier one can follow.
 

@@ -1,9 +1,11 @@
 """Paths in, files that are whole out: written aside and renamed, and told apart by their checksums."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -25,3 +27,56 @@ def checksum(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal, read at constant memory."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+class Asides:
+    """Files of a folder under names they will not keep, until `keep` gives them theirs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._token = secrets.token_hex(4)
+        self._files: dict[str, TextIO] = {}
+        self._to_remove: list[Path] = []
+
+    def open(self, name: str) -> TextIO:
+        """A new file to write and read again, which `remove` closes and deletes."""
+        path = self._directory / f".{name}.{self._token}.part"
+        self._to_remove.append(path)  # before it is there: a signal may end the program in between
+        # A lone surrogate of an undecodable file name is written \udc80, which JSON reads back.
+        file = path.open("x+", encoding="utf-8", newline="\n", errors="backslashreplace")
+        self._files[name] = file
+        return file
+
+    def keep(self, names: Sequence[str], instead_of: Sequence[str]) -> None:
+        """Gives the files named their names, and takes away what stands under the names `instead_of`.
+
+        If one cannot be moved, or the program is ended meanwhile, all go back to where they were.
+        """
+        for name in names:
+            self._files[name].close()
+        moves = {
+            place: place.with_name(f".{name}.{self._token}.old")
+            for name in instead_of
+            if (place := self._directory / name).is_file()
+        }
+        replaced = list(moves.values())
+        moves |= {Path(self._files[name].name): self._directory / name for name in names}
+        try:
+            for source, target in moves.items():
+                source.rename(target)
+        except BaseException:
+            for source, target in reversed(moves.items()):
+                if not source.exists():
+                    with suppress(OSError):
+                        target.rename(source)
+            raise
+        self._to_remove += replaced
+
+    def remove(self) -> None:
+        """Closes what is open and deletes what was not kept or was replaced."""
+        for file in self._files.values():
+            with suppress(OSError):
+                file.close()
+        for path in self._to_remove:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)

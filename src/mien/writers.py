@@ -1,23 +1,32 @@
 """Rows and segments in, one file each out: a dict of small writers, `WRITERS`.
 
-A writer writes aside, under names that will not be kept, and at constant memory; `mien.report` feeds it and
+A writer writes aside, under names that will not be kept, and at constant memory, but for the segments that
+ELAN and Praat want by person and the frames' labels of Aff-Wild2, a byte each; `mien.report` feeds it and
 gives its file the final name once all files are whole.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 from mien.chart import svg
 from mien.errors import MissingExtraError
 from mien.expressions import EXPRESSIONS
+from mien.foreign import (
+    OPENFACE_COLUMNS,
+    FrameLabels,
+    elan,
+    openface_line,
+    subrip_cue,
+    textgrid,
+    tiers_of,
+    webvtt_cue,
+)
 from mien.lanes import Lanes, Person
 from mien.plot import png
 from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS, RowText, segment_cells
@@ -25,59 +34,7 @@ from mien.timeline import FLAGS
 
 if TYPE_CHECKING:
     from mien.timeline import Row, Segment
-
-
-class Asides:
-    """Files of a folder under names they will not keep, until `keep` gives them theirs."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._token = secrets.token_hex(4)
-        self._files: dict[str, TextIO] = {}
-        self._to_remove: list[Path] = []
-
-    def open(self, name: str) -> TextIO:
-        """A new file to write and read again, which `remove` closes and deletes."""
-        path = self._directory / f".{name}.{self._token}.part"
-        self._to_remove.append(path)  # before it is there: a signal may end the program in between
-        # A lone surrogate of an undecodable file name is written \udc80, which JSON reads back.
-        file = path.open("x+", encoding="utf-8", newline="\n", errors="backslashreplace")
-        self._files[name] = file
-        return file
-
-    def keep(self, names: Sequence[str], instead_of: Sequence[str]) -> None:
-        """Gives the files named their names, and takes away what stands under the names `instead_of`.
-
-        If one cannot be moved, or the program is ended meanwhile, all go back to where they were.
-        """
-        for name in names:
-            self._files[name].close()
-        moves = {
-            place: place.with_name(f".{name}.{self._token}.old")
-            for name in instead_of
-            if (place := self._directory / name).is_file()
-        }
-        replaced = list(moves.values())
-        moves |= {Path(self._files[name].name): self._directory / name for name in names}
-        try:
-            for source, target in moves.items():
-                source.rename(target)
-        except BaseException:
-            for source, target in reversed(moves.items()):
-                if not source.exists():
-                    with suppress(OSError):
-                        target.rename(source)
-            raise
-        self._to_remove += replaced
-
-    def remove(self) -> None:
-        """Closes what is open and deletes what was not kept or was replaced."""
-        for file in self._files.values():
-            with suppress(OSError):
-                file.close()
-        for path in self._to_remove:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    from mien.whole import Asides
 
 
 class Writer(Protocol):
@@ -97,7 +54,20 @@ class Writer(Protocol):
         """Writes what is known only at the end."""
 
 
-class RowsCsv:
+class _Quiet:
+    """A writer that has no use for some of what it is given."""
+
+    def write_row(self, row: Row) -> None:
+        """Rows have a file of their own."""
+
+    def write_segment(self, segment: Segment) -> None:
+        """Segments have a file of their own."""
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        """There is no room here for what is known at the end."""
+
+
+class RowsCsv(_Quiet):
     """timeline.csv: one line per frame and person."""
 
     file_name = "timeline.csv"
@@ -110,14 +80,8 @@ class RowsCsv:
     def write_row(self, row: Row) -> None:
         self._file.write(self._text(row) + "\n")
 
-    def write_segment(self, segment: Segment) -> None:
-        """Segments have a file of their own."""
 
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        """A table has no room for what is known at the end."""
-
-
-class SegmentsCsv:
+class SegmentsCsv(_Quiet):
     """segments.csv: one line per segment, by their start."""
 
     file_name = "segments.csv"
@@ -126,14 +90,8 @@ class SegmentsCsv:
         self._file = asides.open(self.file_name)
         self._file.write(",".join(SEGMENT_COLUMNS) + "\n")
 
-    def write_row(self, row: Row) -> None:
-        """Rows have a file of their own."""
-
     def write_segment(self, segment: Segment) -> None:
         self._file.write(",".join(segment_cells(segment, absent="", quote="")) + "\n")
-
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        """A table has no room for what is known at the end."""
 
 
 class Json:
@@ -210,7 +168,7 @@ class Png:
         self._file.buffer.write(picture)
 
 
-class Parquet:
+class Parquet(_Quiet):
     """timeline.parquet: the table of timeline.csv, typed, made at the end a stretch at a time.
 
     Its key-value metadata holds `schema_version` and, as JSON, `provenance` of timeline.json.
@@ -228,9 +186,6 @@ class Parquet:
     def write_row(self, row: Row) -> None:
         self._rows.write(self._text(row) + "\n")
 
-    def write_segment(self, segment: Segment) -> None:
-        """Segments have a file of their own."""
-
     def close(self, provenance: Mapping[str, object], _persons: Sequence[Person], /) -> None:
         import polars as pl
 
@@ -245,6 +200,102 @@ class Parquet:
         pl.scan_csv(self._rows.name, schema=kinds).sink_parquet(self._file.name, metadata=told)
 
 
+class WebVtt(_Quiet):
+    """timeline.vtt: segments as captions of a video in a browser."""
+
+    file_name = "timeline.vtt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._file.write("WEBVTT\n\n")
+
+    def write_segment(self, segment: Segment) -> None:
+        self._file.write(webvtt_cue(segment))
+
+
+class SubRip(_Quiet):
+    """timeline.srt: segments as subtitles."""
+
+    file_name = "timeline.srt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._n_cues = 0
+
+    def write_segment(self, segment: Segment) -> None:
+        self._n_cues += 1
+        self._file.write(subrip_cue(segment, self._n_cues))
+
+
+class Elan(_Quiet):
+    """timeline.eaf: a tier for each person, to be opened, listened to and corrected in ELAN."""
+
+    file_name = "timeline.eaf"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._segments: list[Segment] = []
+
+    def write_segment(self, segment: Segment) -> None:
+        self._segments.append(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        tiers = tiers_of(self._segments, [person.track_id for person in persons])
+        self._file.writelines(elan(tiers, _title(provenance)))
+
+
+class TextGrid(_Quiet):
+    """timeline.TextGrid: a tier for each person, for Praat."""
+
+    file_name = "timeline.TextGrid"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._segments: list[Segment] = []
+        self._last_time = 0.0
+
+    def write_row(self, row: Row) -> None:
+        self._last_time = row.time
+
+    def write_segment(self, segment: Segment) -> None:
+        self._segments.append(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        tiers = tiers_of(self._segments, [person.track_id for person in persons])
+        duration = max(float(str(provenance.get("duration_s", 0.0))), self._last_time)
+        self._file.writelines(textgrid(tiers, duration))
+
+
+class OpenFace(_Quiet):
+    """openface.csv: frames under the names that OpenFace gives them; nothing of what has no picture."""
+
+    file_name = "openface.csv"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._file.write(",".join(OPENFACE_COLUMNS) + "\n")
+
+    def write_row(self, row: Row) -> None:
+        if row.frame is not None:
+            self._file.write(openface_line(row) + "\n")
+
+
+class AffWild2(_Quiet):
+    """affwild2.txt: a number for each frame, as Aff-Wild2's annotation has it, of the person most seen."""
+
+    file_name = "affwild2.txt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._labels = FrameLabels()
+
+    def write_row(self, row: Row) -> None:
+        self._labels.add(row)
+
+    def close(self, _provenance: Mapping[str, object], _persons: Sequence[Person], /) -> None:
+        self._file.writelines(self._labels.lines())
+
+
 WRITERS: Mapping[str, type[Writer]] = {
     "csv": RowsCsv,
     "json": Json,
@@ -252,6 +303,12 @@ WRITERS: Mapping[str, type[Writer]] = {
     "svg": Svg,
     "png": Png,
     "parquet": Parquet,
+    "vtt": WebVtt,
+    "srt": SubRip,
+    "elan": Elan,
+    "praat": TextGrid,
+    "openface": OpenFace,
+    "affwild2": AffWild2,
 }
 """Formats by name."""
 
