@@ -168,8 +168,8 @@ def test_sound_only_gives_25_rows_a_second_without_frames(folder: Path, monkeypa
     hear_speech(monkeypatch)
     spoken = analyze(path, timeline=TimelineSettings(onset=0.0, offset=0.0))
     assert {row.source for row in spoken.rows} == {"voice"}
-    assert {segment.track_id for segment in spoken.segments} == {None}
-    assert sum(segment.span.duration for segment in spoken.segments) == pytest.approx(1.0)
+    assert {segment.track_id for segment in spoken.segments()} == {None}
+    assert sum(segment.span.duration for segment in spoken.segments()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("duration", [0.006, 0.012])
@@ -181,7 +181,7 @@ def test_sound_of_a_moment_is_complete(folder: Path, duration: float) -> None:
 def test_still_is_one_frame(folder: Path) -> None:
     timeline = analyze(write_still(folder / "still.jpg", scene(10, 250)))
     assert [(row.frame, row.time, row.track_id) for row in timeline.rows] == [(0, 0.0, 1), (0, 0.0, 2)]
-    assert timeline.segments == []
+    assert timeline.segments() == []
     assert timeline.provenance["frames"] == 1
 
 

@@ -2,7 +2,7 @@
 
 >>> import mien
 >>> timeline = mien.analyze("examples/demo.mp4")
->>> for segment in timeline.segments:
+>>> for segment in timeline.segments():
 ...     who_what_when = segment.track_id, segment.label, segment.span
 
 >>> looked_at = mien.ReadingSettings(voice=False, sample_hz=5)
@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien.errors import MienError as MienError
     from mien.expressions import EXPRESSIONS as EXPRESSIONS
-    from mien.pipeline import Timeline as Timeline
     from mien.pipeline import analyze as analyze
     from mien.pipeline import stream as stream
     from mien.predictor import list_models as list_models
@@ -31,13 +30,14 @@ if TYPE_CHECKING:
     from mien.readings import ReadingSettings as ReadingSettings
     from mien.spans import Span as Span
     from mien.timeline import TimelineSettings as TimelineSettings
+    from mien.timelines import Timeline as Timeline
 
 _HOMES = {
     "EXPRESSIONS": "expressions",
     "MienError": "errors",
     "ReadingSettings": "readings",
     "Span": "spans",
-    "Timeline": "pipeline",
+    "Timeline": "timelines",
     "TimelineSettings": "timeline",
     "analyze": "pipeline",
     "list_models": "predictor",

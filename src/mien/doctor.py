@@ -37,6 +37,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "table": MappingProxyType({"polars": "polars"}),
         "plot": MappingProxyType({"matplotlib": "matplotlib"}),
+        "pandas": MappingProxyType({"pandas": "pandas"}),
         "train": MappingProxyType(
             {
                 "torch": "torch",

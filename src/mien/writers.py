@@ -144,7 +144,9 @@ class Svg:
         self._lanes.add_segment(segment)
 
     def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        self._file.write(svg(self._lanes, persons, title=_title(provenance), caption=_caption(provenance)))
+        self._file.write(
+            svg(self._lanes, persons, title=title_of(provenance), caption=caption_of(provenance))
+        )
 
 
 class Png:
@@ -164,8 +166,8 @@ class Png:
         self._lanes.add_segment(segment)
 
     def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        picture = png(self._lanes, persons, title=_title(provenance), caption=_caption(provenance))
-        self._file.buffer.write(picture)
+        told = {"title": title_of(provenance), "caption": caption_of(provenance)}
+        self._file.buffer.write(png(self._lanes, persons, **told))
 
 
 class Parquet(_Quiet):
@@ -241,7 +243,7 @@ class Elan(_Quiet):
 
     def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
         tiers = tiers_of(self._segments, [person.track_id for person in persons])
-        self._file.writelines(elan(tiers, _title(provenance)))
+        self._file.writelines(elan(tiers, title_of(provenance)))
 
 
 class TextGrid(_Quiet):
@@ -321,11 +323,13 @@ def _require(package: str, wanted_by: str, extra: str) -> None:
         raise MissingExtraError(wanted_by, extra)
 
 
-def _title(provenance: Mapping[str, object]) -> str:
+def title_of(provenance: Mapping[str, object]) -> str:
+    """The name of the file that was analyzed."""
     return Path(str(provenance["file"])).name
 
 
-def _caption(provenance: Mapping[str, object]) -> str:
+def caption_of(provenance: Mapping[str, object]) -> str:
+    """What stands below a chart: where it comes from and how it is read."""
     return (
         f"mien {provenance['mien']} · model {provenance['model']} · "
         "height: probability, stacked to 1, a person's of face and voice fused · "

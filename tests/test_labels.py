@@ -1,0 +1,131 @@
+"""Labels of people are read from the files in which they make them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from praatio import textgrid as praat
+from pympi import Eaf
+
+from mien.errors import InputError
+from mien.foreign import elan, textgrid, tiers_of
+from mien.labels import LabelSpan, read_labels
+from mien.spans import Span
+from test_foreign import some_segments, told
+from test_writers import SEGMENTS, written
+
+
+def read(path: Path, text: str, **options) -> list[tuple[float, float, str, str]]:
+    path.write_text(text, encoding="utf-8")
+    return [(each.span.start, each.span.end, each.who, each.label) for each in read_labels(path, **options)]
+
+
+@pytest.mark.parametrize("kind", ["elan", "praat", "segments"])
+def test_what_mien_writes_is_read_back(tmp_path: Path, kind: str) -> None:
+    found = read_labels(written(tmp_path, kind))
+    assert [(each.label, each.who) for each in found] == [
+        ("Happiness", "Person 1"),
+        ("Anger", "Voice"),
+    ]
+    for each, segment in zip(found, SEGMENTS, strict=True):
+        assert each.span.start == pytest.approx(segment.span.start, abs=6e-4)
+        assert each.span.end == pytest.approx(segment.span.end, abs=6e-4)
+
+
+@given(segments=some_segments())
+def test_round_trips_lose_nothing(tmp_path_factory: pytest.TempPathFactory, segments) -> None:
+    folder = tmp_path_factory.mktemp("trip")
+    texts = {
+        "a.eaf": elan(tiers_of(segments, []), "a.mp4"),
+        "a.TextGrid": textgrid(tiers_of(segments, []), 9.0),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text("".join(text), encoding="utf-8")
+        found = [
+            (each.who, round(1000 * each.span.start), round(1000 * each.span.end), each.label)
+            for each in read_labels(folder / name)
+        ]
+        assert sorted(found) == told(segments)
+
+
+def test_documents_of_elan_and_praat_themselves_are_read(tmp_path: Path) -> None:
+    document = Eaf()
+    document.add_tier("Anna")
+    document.add_annotation("Anna", 500, 1500, "happy")
+    document.add_annotation("Anna", 1500, 2500, "Sadness")
+    document.to_file(tmp_path / "a.eaf")
+    grid = praat.Textgrid()
+    grid.addTier(praat.IntervalTier("Anna", [(0.5, 1.5, "happy"), (1.5, 2.5, "Sadness")], 0, 3))
+    grid.addTier(praat.PointTier("clicks", [(0.7, "click")], 0, 3))
+    grid.save(str(tmp_path / "a.TextGrid"), format="long_textgrid", includeBlankSpaces=True)
+    expected = [
+        LabelSpan(span=Span(0.5, 1.5), who="Anna", label="Happiness"),
+        LabelSpan(span=Span(1.5, 2.5), who="Anna", label="Sadness"),
+    ]
+    assert read_labels(tmp_path / "a.eaf") == read_labels(tmp_path / "a.TextGrid") == expected
+
+
+AGGREGATED = (
+    "Observation id\tSubject\tBehavior\tBehavior type\tStart (s)\tStop (s)\tDuration (s)\n"
+    "one\tBo\tfear\tSTATE\t1.5\t2.75\t1.25\n"
+)
+FLOATING = (
+    '<D><TIME_SLOT TIME_SLOT_ID="t"/><TIER TIER_ID="A"><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="t" '
+    'TIME_SLOT_REF2="t"><ANNOTATION_VALUE>Fear</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></TIER></D>'
+)
+TABULAR = (
+    "Observation id,one\n\nMedia file,clip.mp4\n\n"
+    "Time,Media file path,Total length,FPS,Subject,Behavior,Behavioral category,Comment,Status\n"
+    "1.5,clip.mp4,9,25,Bo,fear,,,START\n2.0,clip.mp4,9,25,Bo,joy,,,POINT\n2.75,clip.mp4,9,25,Bo,fear,,,STOP\n"
+)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("boris.tsv", AGGREGATED),
+        ("boris.csv", TABULAR),
+        ("plain.csv", "start,end,label,who\n1.5,2.75,Fear,Bo\n"),
+        ("german.csv", "start;end;label;who\n1,5;2,75;Fear;Bo\n"),
+        ("bom.csv", "\ufeffStart,End,Label,Person\n1.5,2.75,fear,Bo\n,,,\n"),
+    ],
+)
+def test_tables_are_read(tmp_path: Path, name: str, text: str) -> None:
+    assert read(tmp_path / name, text) == [(1.5, 2.75, "Bo", "Fear")]
+
+
+def test_words_and_tiers_are_chosen(tmp_path: Path) -> None:
+    text = "start,end,label,who\n0,1,smile,A\n1,2,um,words\n2,3,blank,A\n"
+    with pytest.raises(InputError, match=r"uses 'blank', 'smile', 'um', no name of an expression"):
+        read(tmp_path / "a.csv", text)
+    words = {"smile": "Happiness", "blank": None}
+    assert read(tmp_path / "a.csv", text, who=["A"], words=words) == [(0, 1, "A", "Happiness")]
+    with pytest.raises(InputError, match="nobody called 'C'; it has A, words"):
+        read(tmp_path / "a.csv", text, who=["C"], words={"um": None, **words})
+    with pytest.raises(InputError, match="'Joyful' is not an expression"):
+        read(tmp_path / "a.csv", text, words={"smile": "Joyful"})
+
+
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("a.csv", "a,b\n1,2\n", "no line with the columns start, end and label"),
+        ("a.csv", "", "no line with the columns"),
+        ("a.csv", "start,end,label\nx,2,Fear\n", r"a\.csv line 2: 'x' is no time"),
+        ("a.csv", "start,end,label\n-1,2,Fear\n", "'-1' is no time"),
+        ("a.csv", "start,end,label\nnan,2,Fear\n", "'nan' is no time"),
+        ("a.csv", TABULAR.replace("START", "STOP", 1), "stops and never started"),
+        ("a.csv", TABULAR.replace("fear,,,STOP", "fear,,,POINT"), r"starts at 1\.5 s and never stops"),
+        ("a.TextGrid", "File type", "no TextGrid in Praat's long form"),
+        ("a.eaf", "<A><B></A>", "no whole ELAN document"),
+        ("a.eaf", FLOATING, "'Fear' in tier 'A' is not aligned"),
+        ("a.csv", "start_s,end_s,label,track_id\n0,1,Fear,Bo\n", "'Bo' is no track_id"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path: Path, name: str, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        read(tmp_path / name, text)
+    assert "\n" not in str(caught.value)
+    for absent in ("b.csv", "b.eaf"):
+        with pytest.raises(InputError, match=f"{absent} cannot be read"):
+            read_labels(tmp_path / absent)
