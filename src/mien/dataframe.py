@@ -12,12 +12,12 @@ from mien.timeline import FLAGS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pandas as pd
+    from pandas import DataFrame as DataFrame
 
     from mien.timeline import Row
 
 
-def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> pd.DataFrame:
+def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> DataFrame:
     """The rows of several files in one data frame, with a first column that names the file.
 
     Args:
