@@ -12,9 +12,11 @@ from mien.timeline import FLAGS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pandas import DataFrame as DataFrame
+    import pandas
 
     from mien.timeline import Row
+
+    DataFrame = pandas.DataFrame
 
 
 def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> DataFrame:
