@@ -12,11 +12,11 @@ from mien.timeline import FLAGS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pandas
+    import pandas as pd
 
     from mien.timeline import Row
 
-    DataFrame = pandas.DataFrame
+    DataFrame = pd.DataFrame
 
 
 def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> DataFrame:
