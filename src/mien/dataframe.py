@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from mien.timeline import Row
 
-    DataFrame = pd.DataFrame
 
-
-def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> DataFrame:
+def table_of(files: Iterable[tuple[str, Iterable[Row]]]) -> pd.DataFrame:
     """The rows of several files in one data frame, with a first column that names the file.
 
     Args:

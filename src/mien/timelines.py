@@ -35,9 +35,8 @@ from mien.writers import caption_of, title_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    import pandas as pd
     from jaxtyping import Float32
-
-    from mien.dataframe import DataFrame
 
 
 Tick = tuple[int | None, float]
@@ -230,7 +229,7 @@ class Timeline:
             raise InputError(f"the labels are of {', '.join(names)}; say with `who` whom to compare")
         return agree(ours, [(each.span, each.label) for each in other if who in (None, each.who)])
 
-    def to_pandas(self) -> DataFrame:
+    def to_pandas(self) -> pd.DataFrame:
         """The table of timeline.csv as a data frame.
 
         Raises:
@@ -239,7 +238,7 @@ class Timeline:
         return table_of([(title_of(self.provenance), self.rows)]).drop(columns="file")
 
     @staticmethod
-    def table(timelines: Iterable[Timeline]) -> DataFrame:
+    def table(timelines: Iterable[Timeline]) -> pd.DataFrame:
         """The rows of several files in one data frame; its first column names the file.
 
         Raises:
