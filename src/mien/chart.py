@@ -171,21 +171,28 @@ def clock(time: float) -> str:
 
 
 def layout(
-    lanes: Lanes, persons: Sequence[Person]
+    lanes: Lanes, persons: Sequence[Person], *, n_persons: int = DRAWN_PERSONS, n_columns: int = MAX_COLUMNS
 ) -> tuple[list[Person], list[Drawn], Float[np.ndarray, "edges"]]:
-    """The persons drawn, the lanes from top to bottom, and the times between their columns."""
-    shown = _most_present(lanes, persons)
+    """The persons drawn, the lanes from top to bottom, and the times between their columns.
+
+    Args:
+        lanes: What is drawn.
+        persons: Everybody in the file.
+        n_persons: At most so many get a lane: those longest in view.
+        n_columns: At most so many columns have all lanes together.
+    """
+    shown = _most_present(lanes, persons, n_persons)
     n_lanes = max(1, len(shown) + lanes.has_sound)
-    group = -(-n_lanes * lanes.n_bins // MAX_COLUMNS)
+    group = -(-n_lanes * lanes.n_bins // n_columns)
     return shown, list(_lanes(lanes, shown, group)), lanes.edges(group)
 
 
-def _most_present(lanes: Lanes, persons: Sequence[Person]) -> list[Person]:
+def _most_present(lanes: Lanes, persons: Sequence[Person], n_persons: int) -> list[Person]:
     """The persons to draw, by `track_id`."""
     ranked = sorted(
         (each for each in persons if each.track_id in lanes.tracks), key=lambda each: -each.frames
     )
-    return sorted(ranked[:DRAWN_PERSONS], key=lambda each: each.track_id or 0)
+    return sorted(ranked[:n_persons], key=lambda each: each.track_id or 0)
 
 
 def _lanes(lanes: Lanes, shown: Sequence[Person], group: int) -> Iterator[Drawn]:

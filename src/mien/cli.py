@@ -17,6 +17,7 @@ import typer
 from mien import workbench
 from mien.errors import InputError, MienError
 from mien.terminal import Model, Rule, progress, tell_error
+from mien.whole import Original
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,21 @@ MEDIA_SUFFIXES = frozenset(
 
 app.add_typer(workbench.app)
 
+Formats = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: csv, segments, svg, vtt, srt, elan, praat, openface, affwild2, "
+        "html [report], png [plot], parquet [table]; json is always written."
+    ),
+]
+HtmlReport = Annotated[
+    bool, typer.Option("--report", help="Also write report.html, to be opened in a browser [report].")
+]
+Film = Annotated[
+    bool, typer.Option("--film", help="With --report: the film beside its chart, inside the same file.")
+]
+Pictures = Annotated[bool, typer.Option(help="With --report: show frames of the film, or none.")]
+
 
 @app.command()
 def analyze(
@@ -53,13 +69,10 @@ def analyze(
         Path,
         typer.Option(help="Folder for the report; several inputs, or those of a folder, get one each in it."),
     ],
-    formats: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated: csv, segments, svg, vtt, srt, elan, praat, openface, affwild2, "
-            "png [plot], parquet [table]; json is always written."
-        ),
-    ] = "csv,json,segments,svg",
+    formats: Formats = "csv,json,segments,svg",
+    report: HtmlReport = False,
+    film: Film = False,
+    pictures: Pictures = True,
     model: Model = "mien-s",
     fusion: Rule = "proportion",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
@@ -89,7 +102,7 @@ def analyze(
         speaker=speaker,
         fusion=read_fusion(fusion),
     )
-    wanted = tuple(name.strip() for name in formats.split(","))
+    wanted = tuple(name.strip() for name in formats.split(",")) + ("html",) * report
     failures: set[str] = set()
 
     def fail(error: MienError | OSError) -> None:
@@ -99,7 +112,8 @@ def analyze(
 
     for path, folder in name_reports(paths, out, fail):
         try:
-            write_report(path, folder, wanted, reading, timeline)
+            original = Original(path=path, pictures=pictures, film=film)
+            write_report(original, folder, wanted, reading, timeline)
         except (MienError, OSError) as error:
             fail(error)
     if failures:
@@ -152,7 +166,7 @@ def media_in(folder: Path) -> list[Path]:
 
 
 def write_report(
-    path: Path,
+    original: Original,
     folder: Path,
     formats: tuple[str, ...],
     reading: ReadingSettings,
@@ -163,11 +177,12 @@ def write_report(
     from mien.report import Report
     from mien.writers import FILE_NAMES
 
+    path = original.path
     if path.resolve() in {(folder / name).resolve() for name in FILE_NAMES}:
         raise InputError(f"the report of {path} would take its place in {folder}; name another folder")
     with progress() as hook:
         analysis = Analysis(path, reading, timeline, hook)
-        with Report(folder, formats=formats) as report:
+        with Report(folder, formats=formats, original=original) as report:
             report.record(analysis.rows(), analysis.timeline)
             report.finish(analysis.provenance())
             persons = report.persons

@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "table": MappingProxyType({"polars": "polars"}),
         "plot": MappingProxyType({"matplotlib": "matplotlib"}),
         "pandas": MappingProxyType({"pandas": "pandas"}),
+        "report": MappingProxyType({"bokeh": "bokeh"}),
         "train": MappingProxyType(
             {
                 "torch": "torch",

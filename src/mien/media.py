@@ -146,6 +146,38 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             raise _nothing_decodes(source.path, stream)
 
 
+def read_glimpses(
+    path: str | Path, times: Iterable[float]
+) -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
+    """The pictures that are shown at some times, RGB and upright, each with its time.
+
+    They are looked for from the nearest key frame on, so that a long film is not decoded whole. A picture
+    that cannot be decoded is left out.
+
+    Args:
+        path: Of the file.
+        times: Seconds on the common clock, rising.
+
+    Raises:
+        InputError: There is no such file.
+        MediaError: It is no media file.
+    """
+    with open_source(Path(path)) as source:
+        stream = source.picture
+        if stream is None:
+            return
+        for time in times:
+            if not source.is_still:
+                # a file that only counts is read from its start: it cannot tell where it is
+                at = Fraction(0) if source.only_counts else Fraction(time) + source.start
+                with suppress(FFmpegError):
+                    source.container.seek(int(at / (stream.time_base or 1)), stream=stream)
+            for stamp, picture in _decode(source, stream, stream.decode):
+                if source.is_still or (stamp is not None and stamp > time - SHORTEST_STEP):
+                    yield time, upright_rgb(picture)
+                    break
+
+
 def read_sound(path: str | Path) -> Iterator[Float32[np.ndarray, "samples"]]:
     """A file's sound at 16 kHz in one channel, in stretches of about a second at most; nothing without sound.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from mien.errors import InputError
 from mien.lanes import Person, Persons
 from mien.segments import segments
-from mien.whole import Asides
+from mien.whole import Asides, Original
 from mien.writers import FILE_NAMES, WRITERS, Writer
 
 if TYPE_CHECKING:
@@ -36,18 +36,25 @@ class Report:
     Args:
         directory: The folder; made if it is not there.
         formats: Names of `WRITERS`.
+        original: The file that the report is of; None: nothing of it is shown.
 
     Raises:
         InputError: A format is unknown, or the folder cannot be written to.
         MissingExtraError: A format needs a package that is not installed.
     """
 
-    def __init__(self, directory: Path | str, *, formats: Sequence[str] = DEFAULT_FORMATS) -> None:
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        formats: Sequence[str] = DEFAULT_FORMATS,
+        original: Original | None = None,
+    ) -> None:
         if unknown := [name for name in formats if name not in WRITERS]:
             raise InputError(f"{unknown[0]!r} is no report format; expected some of {', '.join(WRITERS)}")
         self._directory = Path(directory)
         self._formats = tuple(dict.fromkeys((*formats, "json")))
-        self._asides = Asides(self._directory)
+        self._asides = Asides(self._directory, original)
         self._writers: list[Writer] = []
         self.persons: tuple[Person, ...] = ()
         """Everybody seen, once the report is finished."""

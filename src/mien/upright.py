@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 if TYPE_CHECKING:
     from av.buffer import Buffer
     from av.video.frame import VideoFrame
-    from jaxtyping import Shaped, UInt8
+    from jaxtyping import Float32, Shaped, UInt8
 
 _UNKNOWN_TYPES = range(len(Type), len(Type) + 8)
 """FFmpeg's numbers of kinds of side data that PyAV 18 has no name for; EXIF is 31."""
@@ -52,6 +52,26 @@ def upright_size(picture: VideoFrame) -> tuple[int, int]:
     """Width and height of a decoded picture in pixels, as it is to be shown."""
     transposed, _, _ = _orientation(picture)
     return (picture.height, picture.width) if transposed else (picture.width, picture.height)
+
+
+def thumbnail(
+    image: UInt8[np.ndarray, "height width 3"], box: Float32[np.ndarray, "4"], height_px: int
+) -> bytes:
+    """An RGB picture made small, the face in the box framed, as JPEG.
+
+    Args:
+        image: Upright.
+        box: x1, y1, x2, y2 in its pixels.
+        height_px: Of what leaves.
+    """
+    scale = height_px / image.shape[0]
+    size = max(1, round(image.shape[1] * scale)), height_px
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1])
+    x1, y1, x2, y2 = (round(float(edge) * scale) for edge in box)
+    cv2.rectangle(small, (x1, y1), (x2, y2), (255, 255, 255), 2)
+    cv2.rectangle(small, (x1 - 1, y1 - 1), (x2 + 1, y2 + 1), (0, 0, 0), 1)
+    encoded: bytes = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return encoded
 
 
 def _orientation(picture: VideoFrame) -> tuple[bool, bool, bool]:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import TextIO
@@ -29,10 +30,27 @@ def checksum(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-class Asides:
-    """Files of a folder under names they will not keep, until `keep` gives them theirs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The file that a report is of, for what shows pictures of it."""
 
-    def __init__(self, directory: Path) -> None:
+    path: Path
+    pictures: bool = True
+    """Frames of it may be shown."""
+    film: bool = False
+    """The file itself is to be shown."""
+
+
+class Asides:
+    """Files of a folder under names they will not keep, until `keep` gives them theirs.
+
+    Args:
+        directory: The folder.
+        original: What is reported on; None: nothing of it is shown.
+    """
+
+    def __init__(self, directory: Path, original: Original | None = None) -> None:
+        self.original = original
         self._directory = directory
         self._token = secrets.token_hex(4)
         self._files: dict[str, TextIO] = {}

@@ -27,6 +27,7 @@ from mien.foreign import (
     tiers_of,
     webvtt_cue,
 )
+from mien.htmlreport import Content, render
 from mien.lanes import Lanes, Person
 from mien.plot import png
 from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS, RowText, segment_cells
@@ -202,6 +203,28 @@ class Parquet(_Quiet):
         pl.scan_csv(self._rows.name, schema=kinds).sink_parquet(self._file.name, metadata=told)
 
 
+class Html(_Quiet):
+    """report.html: chart, telling moments, summary, in one file that opens without a network."""
+
+    file_name = "report.html"
+
+    def __init__(self, asides: Asides) -> None:
+        _require("bokeh", self.file_name, "report")
+        self._file = asides.open(self.file_name)
+        self._original = asides.original
+        self._content = Content()
+
+    def write_row(self, row: Row) -> None:
+        self._content.add(row)
+
+    def write_segment(self, segment: Segment) -> None:
+        self._content.add_segment(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        self._content.illustrate(self._original, persons)
+        self._file.write(render(self._content, persons, provenance, title_of(provenance)))
+
+
 class WebVtt(_Quiet):
     """timeline.vtt: segments as captions of a video in a browser."""
 
@@ -305,6 +328,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "svg": Svg,
     "png": Png,
     "parquet": Parquet,
+    "html": Html,
     "vtt": WebVtt,
     "srt": SubRip,
     "elan": Elan,
