@@ -178,6 +178,14 @@ def test_sound_of_a_moment_is_complete(folder: Path, duration: float) -> None:
     assert len(analyze(path).rows) == (1 if duration > 0.01 else 0)
 
 
+def test_a_stretch_has_its_own_count_of_frames_and_is_not_taken_for_cut_short(clip: Path) -> None:
+    timeline = analyze(clip, ReadingSettings(start=0.2, end=0.6))
+    assert timeline.provenance["frames"] == len({row.frame for row in timeline.rows}) == 10
+    assert (timeline.rows[0].frame, timeline.provenance["missing_s"]) == (5, 0.0)
+    with pytest.raises(InputError, match=r"nothing of .* lies in the stretch from 60 s on"):
+        analyze(clip, ReadingSettings(start=60.0))
+
+
 def test_still_is_one_frame(folder: Path) -> None:
     timeline = analyze(write_still(folder / "still.jpg", scene(10, 250)))
     assert [(row.frame, row.time, row.track_id) for row in timeline.rows] == [(0, 0.0, 1), (0, 0.0, 2)]

@@ -64,11 +64,23 @@ def test_sampling_rate_is_heeded(coming_and_going: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"n_threads": 0}, *({"sample_hz": hertz} for hertz in (0, -1, np.nan, np.inf))]
+    "setting",
+    [
+        {"n_threads": 0},
+        *({"sample_hz": hertz} for hertz in (0, -1, np.nan, np.inf)),
+        *({"min_face_px": size} for size in (-1, np.nan, np.inf)),
+        *({"region": region} for region in ((0, 0, 0, 5), (5, 0, 4, 9), (-1, 0, 4, 9))),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(setting))):
         ReadingSettings(**setting)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start, end", [(-1, None), (2, 2), (3, 2), (np.nan, None), (0, np.nan)])
+def test_stretches_that_make_no_sense_are_refused(start: float, end: float | None) -> None:
+    with pytest.raises(InputError, match="expected 0 <= start < end"):
+        ReadingSettings(start=start, end=end)
 
 
 def test_speech_is_read_where_it_is_heard(coming_and_going: Path, monkeypatch) -> None:
@@ -133,6 +145,55 @@ def test_real_speech_is_heard(tmp_path: Path) -> None:
     spoken = [reading for reading in found if reading.voice is not None]
     assert len(spoken) > 0.2 * len(found)
     assert len(spoken) < len(found)
+
+
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second with two people, one on either side."""
+    path = tmp_path_factory.mktemp("clips") / "two.mp4"
+    return write_video(path, scenes((1, (20, 260))))
+
+
+def test_only_a_stretch_is_read(coming_and_going: Path, found: list[Reading]) -> None:
+    part = read(coming_and_going, start=0.4, end=1.2)
+    assert [reading.frame for reading in part] == list(range(10, 30))
+    assert [reading.time for reading in part] == [reading.time for reading in found[10:30]]
+    assert part[0].faces, "the first frame is looked at, whatever the rate"
+    assert all(reading.faces in (None, ()) for reading in read(coming_and_going, start=1.2, end=1.6))
+
+
+def test_only_a_stretch_is_listened_to(tmp_path: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch)
+    path = write_sound(tmp_path / "sound.wav", [(0.0, tone(440, 3.0))])
+    whole, part = read(path), read(path, start=1.0, end=2.0)
+    assert [reading.time for reading in part] == [tick / 25 for tick in range(25, 50)]
+    for one, other in zip(whole[25:50], part, strict=True):
+        assert one.voice is not None
+        assert other.voice is not None
+        assert one.voice.tobytes() == other.voice.tobytes(), "what is heard does not depend on the stretch"
+
+
+def test_only_a_region_is_looked_at(two_people: Path) -> None:
+    (everybody, *_), (left, *_), (right, *_) = (
+        read(two_people, region=region) for region in (None, (0, 0, 240, 270), (240, 0, 480, 270))
+    )
+    assert [len(each.faces or ()) for each in (everybody, left, right)] == [2, 1, 1]
+    assert everybody.faces
+    assert left.faces
+    assert right.faces
+    from_left = sorted(everybody.faces, key=lambda face: float(face.box[0]))
+    for whole, (part,) in zip(from_left, (left.faces, right.faces), strict=True):
+        np.testing.assert_allclose(part.box, whole.box, atol=4)
+    with pytest.raises(InputError, match=r"region 0,0,481,270 does not lie in .* 480 x 270 pixels"):
+        read(two_people, region=(0, 0, 481, 270))
+
+
+def test_small_faces_are_passed_over(two_people: Path) -> None:
+    (first, *_) = read(two_people)
+    assert first.faces
+    smallest, largest = sorted(float(min(face.box[2:] - face.box[:2])) for face in first.faces)
+    assert all(not reading.faces for reading in read(two_people, min_face_px=largest + 20))
+    assert all(len(reading.faces or (1, 1)) == 2 for reading in read(two_people, min_face_px=smallest - 10))
 
 
 def test_still_is_one_frame_at_time_0(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ FROZEN_JSON = {
         "track_id first_s last_s frames seconds labels dominant",
     )
 }
-FROZEN_JSON["1.1"] = FROZEN_JSON["1.0"]  # it changed provenance alone
+FROZEN_JSON["1.1"] = FROZEN_JSON["1.2"] = FROZEN_JSON["1.0"]  # they changed provenance alone
 """Keys of the file, of a segment and of a person in each version of the schema."""
 
 
@@ -172,6 +172,9 @@ FROZEN_PROVENANCE["1.1"] = FROZEN_PROVENANCE["1.0"] | {
         "smooth max_gap fusion voice_weight face_weight speaker low_confidence "
         "onset offset min_duration_on min_duration_off"
     )
+}
+FROZEN_PROVENANCE["1.2"] = FROZEN_PROVENANCE["1.1"] | {
+    "reading": "model voice sample_hz n_threads start end region min_face_px"
 }
 """Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,13 +89,25 @@ def analyze(
         float, typer.Option(help="Rows whose largest probability is below this are flagged as doubtful.")
     ] = 0.4,
     sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
+    start: Annotated[float, typer.Option(help="Only from here on, seconds.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Only until here, seconds.")] = None,
+    region: Annotated[str | None, typer.Option(help="Only faces in x1,y1,x2,y2, pixels.")] = None,
+    min_face: Annotated[float, typer.Option(help="Only faces at least so wide and high, pixels.")] = 0.0,
 ) -> None:
     """Write the expression timeline of each input, and a chart of it."""
     from mien.classwise import read_fusion
     from mien.readings import ReadingSettings
     from mien.timeline import TimelineSettings
 
-    reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz)
+    reading = ReadingSettings(
+        model=model,
+        voice=voice,
+        sample_hz=sample_hz,
+        start=start,
+        end=end,
+        region=None if region is None else read_region(region),
+        min_face_px=min_face,
+    )
     timeline = TimelineSettings(
         smooth=smooth,
         max_gap=max_gap,
@@ -103,6 +116,19 @@ def analyze(
         fusion=read_fusion(fusion),
     )
     wanted = tuple(name.strip() for name in formats.split(",")) + ("html",) * report
+    originals = partial(Original, pictures=pictures, film=film)
+    write_reports(paths, out, originals, wanted, reading, timeline)
+
+
+def write_reports(
+    paths: list[Path],
+    out: Path,
+    originals: Callable[..., Original],
+    formats: tuple[str, ...],
+    reading: ReadingSettings,
+    timeline: TimelineSettings,
+) -> None:
+    """Writes the report of each input; what is wrong with one does not stop the others."""
     failures: set[str] = set()
 
     def fail(error: MienError | OSError) -> None:
@@ -112,8 +138,7 @@ def analyze(
 
     for path, folder in name_reports(paths, out, fail):
         try:
-            original = Original(path=path, pictures=pictures, film=film)
-            write_report(original, folder, wanted, reading, timeline)
+            write_report(originals(path=path), folder, formats, reading, timeline)
         except (MienError, OSError) as error:
             fail(error)
     if failures:
@@ -149,6 +174,22 @@ def name_reports(
         taken.add(name.casefold())
         named.append((file, out / name))
     return named
+
+
+def read_region(text: str) -> tuple[int, int, int, int]:
+    """Four whole numbers between commas.
+
+    Raises:
+        InputError: It is not of that form.
+
+    >>> read_region("0,0,320,240")
+    (0, 0, 320, 240)
+    """
+    try:
+        x1, y1, x2, y2 = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"region {text!r} is not of the form x1,y1,x2,y2, such as 0,0,320,240") from None
+    return x1, y1, x2, y2
 
 
 def media_in(folder: Path) -> list[Path]:

@@ -117,6 +117,7 @@ def find_faces(
     detector: Detector,
     sample_hz: float = 12.5,
     tracker: Tracker | None = None,
+    min_face_px: float = 0.0,
 ) -> Iterator[SampledFrame]:
     """One `SampledFrame` for each frame, in order, as the frames come.
 
@@ -126,6 +127,7 @@ def find_faces(
         detector: sees whole frames, and parts of them no larger than `SMALLEST_PX`.
         sample_hz: how many frames a second are looked at; the first always is.
         tracker: numbers the people; for a still picture give `Tracker(start_confidence=0.0)`.
+        min_face_px: faces whose box is narrower or lower than this are not seen.
     """
     if not sample_hz > 0:
         raise InputError(f"sample_hz={sample_hz} was given, more than 0 was expected: 12.5 is usual")
@@ -139,6 +141,7 @@ def find_faces(
         if found is None:
             found = _sweep(frame, detector)
             next_sweep = frame.time + SWEEP_INTERVAL
+        found = [detection for detection in found if _side(detection.box) >= min_face_px]
         yield SampledFrame(frame.index, frame.time, _number(frame, found, template, tracker))
 
 
@@ -216,6 +219,10 @@ def _number(frame: Frame, found: list[Detection], template: Template, tracker: T
 
 def _area(box: Float32[np.ndarray, "4"]) -> float:
     return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _side(box: Float32[np.ndarray, "4"]) -> float:
+    return float(min(box[2] - box[0], box[3] - box[1]))
 
 
 def _look(

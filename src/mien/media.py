@@ -89,6 +89,27 @@ class Frame:
         return self._picture
 
 
+class FramePart(Frame):
+    """A part of a frame, which counts as the whole; cut out when it is first looked at.
+
+    >>> whole = Frame(3, 0.12, np.zeros((40, 60, 3), np.uint8))
+    >>> FramePart(whole, (10, 0, 30, 5)).image.shape
+    (5, 20, 3)
+    """
+
+    __slots__ = ("_region", "_whole")
+
+    def __init__(self, whole: Frame, region: tuple[int, int, int, int]) -> None:
+        self.index, self.time = whole.index, whole.time
+        self._whole, self._region = whole, region
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The part, RGB and upright."""
+        x1, y1, x2, y2 = self._region
+        return np.ascontiguousarray(self._whole.image[y1:y2, x1:x2])
+
+
 def probe(path: str | Path) -> MediaInfo:
     """What a file holds, by its headers and its first frame.
 

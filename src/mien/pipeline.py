@@ -56,30 +56,39 @@ class Analysis:
         self.media = probe(self.path)
         self.n_frames = 0
         self.missing = 0.0
-        """Seconds of picture, or of a file's only sound, that it announces and does not have."""
+        """Seconds of picture, or of a file's only sound, that it announces and does not have; not looked for
+        where only a stretch is read."""
         self.hook = hook
 
     def rows(self) -> Iterator[Row]:
         """Rows as they become final, frame by frame.
 
         Raises:
-            InputError: At the end, if the person that the settings name as the speaker was never seen.
+            InputError: At the end, if the person that the settings name as the speaker was never seen, or if
+                nothing lies in the stretch that they name.
         """
         seen: set[int] = set()
         holes: list[Span] = []
-        last_time = 0.0
+        last_time, last_frame, any_rows = 0.0, None, False
         readings = read_file(self.media, self.model, self.reading)
         for row in rows(readings, self.timeline, self.model.class_wise):
             if row.track_id is not None:
                 seen.add(row.track_id)
-            if row.frame is not None:
+            any_rows = True
+            if row.frame is not None and row.frame != last_frame:
                 if row.time - last_time > SHORTEST_LACK:
                     holes.append(Span(last_time, row.time))
-                self.n_frames, last_time = row.frame + 1, row.time
+                self.n_frames, last_time, last_frame = self.n_frames + 1, row.time, row.frame
             if self.hook:
                 self.hook("analyzing", row.time, self.media.duration)
             yield row
-        self.missing = round(find_missing(self.media, holes, last_time), 3)
+        if (self.reading.start, self.reading.end) == (0.0, None):
+            self.missing = round(find_missing(self.media, holes, last_time), 3)
+        elif not any_rows:
+            raise InputError(
+                f"nothing of {self.path.name} lies in the stretch from {self.reading.start:g} s on; "
+                f"it is {self.media.duration:g} s long"
+            )
         if self.timeline.speaker not in {None, *seen}:
             there = ", ".join(map(str, sorted(seen))) or "nobody"
             raise InputError(

@@ -7,13 +7,15 @@ asked for at the frames' times. The picture and the sound are decoded side by si
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import InputError
 from mien.faces import Face, Template, find_faces
-from mien.media import read_frames, read_sound
+from mien.media import Frame, FramePart, read_frames, read_sound
 from mien.predictor import DEFAULT_MODEL, FacePredictor, ModelInfo, VoicePredictor
 from mien.speech import hear
 from mien.timeline import FaceReading, Reading
@@ -41,8 +43,24 @@ class ReadingSettings:
     """Frames a second in which faces are looked at."""
     n_threads: int = 2
     """Threads of the speech encoder; a face is too small to share."""
+    start: float = 0.0
+    """Seconds on the file's clock; frames before it get no row."""
+    end: float | None = None
+    """Frames from here on get no row; None: to the file's end."""
+    region: tuple[int, int, int, int] | None = None
+    """x1, y1, x2, y2 in pixels of the upright frame; faces are looked for in it alone. None: everywhere."""
+    min_face_px: float = 0.0
+    """Faces whose box is narrower or lower than this are not seen."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.start < (inf if self.end is None else self.end):
+            raise InputError(f"the stretch is from {self.start} to {self.end} s; expected 0 <= start < end")
+        if not 0 <= self.min_face_px < inf:
+            raise InputError(f"min_face_px is {self.min_face_px}; expected pixels, 0 or more")
+        if self.region is not None and not (
+            0 <= self.region[0] < self.region[2] and 0 <= self.region[1] < self.region[3]
+        ):
+            raise InputError(f"region is {self.region}; expected x1, y1, x2, y2, each pair rising from 0 on")
         if not 0 < self.sample_hz < inf:
             raise InputError(f"sample_hz is {self.sample_hz}; expected frames a second, such as 12.5")
         if self.n_threads < 1:
@@ -53,13 +71,21 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
     """One reading for each frame of a file, in order; of a file with only sound, 25 a second.
 
     Raises:
+        InputError: The region that the settings name does not lie in the picture.
         MediaError: The file cannot be decoded.
         CheckpointError: The model's files are not what its manifest says.
     """
+    if media.has_video and settings.region is not None:
+        x1, y1, x2, y2 = settings.region
+        if x2 > media.width or y2 > media.height:
+            raise InputError(
+                f"region {x1},{y1},{x2},{y2} does not lie in the picture of {media.path.name}, which is "
+                f"{media.width} x {media.height} pixels"
+            )
     listens = settings.voice and media.has_sound
     predictor = VoicePredictor(model, n_threads=settings.n_threads) if listens else None
     voice = Voice(hear(read_sound(media.path)) if media.has_sound else (), predictor)
-    return _look(media, model, settings, voice) if media.has_video else _listen(voice)
+    return _look(media, model, settings, voice) if media.has_video else _listen(voice, settings)
 
 
 def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: Voice) -> Iterator[Reading]:
@@ -70,12 +96,18 @@ def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: 
     template = Template(spec.crop_px, spec.landmarks)
     detector = RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
     tracker = Tracker(start_confidence=0.0) if media.is_still else Tracker()
-    frames = read_frames(media.path)
     for sampled in find_faces(
-        frames, template, detector=detector, sample_hz=settings.sample_hz, tracker=tracker
+        _wanted(read_frames(media.path), settings),
+        template,
+        detector=detector,
+        sample_hz=settings.sample_hz,
+        tracker=tracker,
+        min_face_px=settings.min_face_px,
     ):
         heard = voice.at(sampled.time)
-        faces = None if sampled.faces is None else tuple(_read_face(face, predict) for face in sampled.faces)
+        faces = None
+        if sampled.faces is not None:
+            faces = tuple(_read_face(face, predict, settings.region) for face in sampled.faces)
         yield Reading(
             frame=sampled.index,
             time=sampled.time,
@@ -86,18 +118,28 @@ def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: 
         )
 
 
-def _read_face(face: Face, predict: FacePredictor) -> FaceReading:
+def _wanted(frames: Iterator[Frame], settings: ReadingSettings) -> Iterator[Frame]:
+    """The frames of the stretch, or the region of each."""
+    for frame in frames:
+        if settings.end is not None and frame.time >= settings.end:
+            return
+        if frame.time >= settings.start:
+            yield frame if settings.region is None else FramePart(frame, settings.region)
+
+
+def _read_face(face: Face, predict: FacePredictor, region: tuple[int, int, int, int] | None) -> FaceReading:
+    corner = (0, 0) if region is None else region[:2]
     return FaceReading(
         track_id=face.track_id,
-        box=face.box,
+        box=face.box + np.array([*corner, *corner], np.float32),
         confidence=face.confidence,
         probs=predict(face.crop[None])[0],
     )
 
 
-def _listen(voice: Voice) -> Iterator[Reading]:
-    tick = 0
-    while voice.reaches(tick / SOUND_HZ):
+def _listen(voice: Voice, settings: ReadingSettings) -> Iterator[Reading]:
+    tick, end = ceil(settings.start * SOUND_HZ - 1e-9), inf if settings.end is None else settings.end
+    while tick / SOUND_HZ < end and voice.reaches(tick / SOUND_HZ):
         time = tick / SOUND_HZ
         heard = voice.at(time)
         yield Reading(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mien.timeline import Row, Segment
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Of the tables' columns and of the keys in timeline.json; CHANGELOG.md says what a new one changes."""
 
 FLAG_MEANINGS = {
