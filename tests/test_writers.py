@@ -205,7 +205,7 @@ def test_png_is_one(tmp_path):
     assert written(tmp_path, "png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"parquet", "png", "srt"}))  # no subtitle, no byte
+@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"parquet", "png", "srt", "video"}))
 def test_text_formats_of_a_still_and_of_nobody(tmp_path, name):
     for folder, each in (("still", row(0.0, 1, leaning("Fear"))), ("nobody", row(0.0, None))):
         (tmp_path / folder).mkdir()

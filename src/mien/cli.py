@@ -51,7 +51,7 @@ Formats = Annotated[
     str,
     typer.Option(
         help="Comma-separated: csv, segments, svg, vtt, srt, elan, praat, openface, affwild2, "
-        "html [report], png [plot], parquet [table]; json is always written."
+        "video, html [report], png [plot], parquet [table]; json is always written."
     ),
 ]
 HtmlReport = Annotated[
@@ -60,6 +60,7 @@ HtmlReport = Annotated[
 Film = Annotated[
     bool, typer.Option("--film", help="With --report: the film beside its chart, inside the same file.")
 ]
+Blur = Annotated[bool, typer.Option("--blur", help="Faces found are unrecognisable in what is written.")]
 Pictures = Annotated[bool, typer.Option(help="With --report: show frames of the film, or none.")]
 
 
@@ -74,6 +75,7 @@ def analyze(
     report: HtmlReport = False,
     film: Film = False,
     pictures: Pictures = True,
+    blur: Blur = False,
     model: Model = "mien-s",
     fusion: Rule = "proportion",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
@@ -116,7 +118,7 @@ def analyze(
         fusion=read_fusion(fusion),
     )
     wanted = tuple(name.strip() for name in formats.split(",")) + ("html",) * report
-    originals = partial(Original, pictures=pictures, film=film)
+    originals = partial(Original, pictures=pictures, film=film, blur=blur)
     write_reports(paths, out, originals, wanted, reading, timeline)
 
 

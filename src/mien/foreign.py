@@ -1,7 +1,7 @@
-"""Rows and segments in, text that other programs read out: ELAN, Praat, subtitles, OpenFace, Aff-Wild2.
+"""Rows and segments in, files that other programs read out: ELAN, Praat, subtitles, OpenFace, Aff-Wild2.
 
-Each kind of text is one function, or one small class where rows pass through; `mien.writers` makes files of
-them. A person's stretches form one tier, which is called by `who`.
+Each kind of text is one function, or one small class where rows pass through, and has a writer of its own. A
+person's stretches form one tier, which is called by `who`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from xml.sax.saxutils import quoteattr
 
 from mien.expressions import EXPRESSIONS, position
 from mien.segments import who
+from mien.writing import Quiet, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mien.lanes import Person
     from mien.timeline import Row, Segment
+    from mien.whole import Asides
 
 OPENFACE_COLUMNS = (
     *("frame", "face_id", "timestamp", "confidence", "success"),
@@ -201,3 +204,99 @@ class FrameLabels:
         after = self._n_frames - first - len(labels)
         for label in (*[-1] * first, *labels, *[-1] * after):
             yield f"{label}\n"
+
+
+class WebVtt(Quiet):
+    """timeline.vtt: segments as captions of a video in a browser."""
+
+    file_name = "timeline.vtt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._file.write("WEBVTT\n\n")
+
+    def write_segment(self, segment: Segment) -> None:
+        self._file.write(webvtt_cue(segment))
+
+
+class SubRip(Quiet):
+    """timeline.srt: segments as subtitles."""
+
+    file_name = "timeline.srt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._n_cues = 0
+
+    def write_segment(self, segment: Segment) -> None:
+        self._n_cues += 1
+        self._file.write(subrip_cue(segment, self._n_cues))
+
+
+class Elan(Quiet):
+    """timeline.eaf: a tier for each person, to be opened, listened to and corrected in ELAN."""
+
+    file_name = "timeline.eaf"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._segments: list[Segment] = []
+
+    def write_segment(self, segment: Segment) -> None:
+        self._segments.append(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        tiers = tiers_of(self._segments, [person.track_id for person in persons])
+        self._file.writelines(elan(tiers, title_of(provenance)))
+
+
+class TextGrid(Quiet):
+    """timeline.TextGrid: a tier for each person, for Praat."""
+
+    file_name = "timeline.TextGrid"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._segments: list[Segment] = []
+        self._last_time = 0.0
+
+    def write_row(self, row: Row) -> None:
+        self._last_time = row.time
+
+    def write_segment(self, segment: Segment) -> None:
+        self._segments.append(segment)
+
+    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
+        tiers = tiers_of(self._segments, [person.track_id for person in persons])
+        duration = max(float(str(provenance.get("duration_s", 0.0))), self._last_time)
+        self._file.writelines(textgrid(tiers, duration))
+
+
+class OpenFace(Quiet):
+    """openface.csv: frames under the names that OpenFace gives them; nothing of what has no picture."""
+
+    file_name = "openface.csv"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._file.write(",".join(OPENFACE_COLUMNS) + "\n")
+
+    def write_row(self, row: Row) -> None:
+        if row.frame is not None:
+            self._file.write(openface_line(row) + "\n")
+
+
+class AffWild2(Quiet):
+    """affwild2.txt: a number for each frame, as Aff-Wild2's annotation has it, of the person most seen."""
+
+    file_name = "affwild2.txt"
+
+    def __init__(self, asides: Asides) -> None:
+        self._file = asides.open(self.file_name)
+        self._labels = FrameLabels()
+
+    def write_row(self, row: Row) -> None:
+        self._labels.add(row)
+
+    def close(self, _provenance: Mapping[str, object], _persons: Sequence[Person], /) -> None:
+        self._file.writelines(self._labels.lines())

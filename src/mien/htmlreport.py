@@ -114,7 +114,7 @@ class Content:
         if original.film:
             kind = mimetypes.guess_type(original.path.name)[0] or "video/mp4"
             self.film = kind, original.path.read_bytes()
-        if not original.pictures:
+        if not original.pictures or original.blur:
             return
         ranked = sorted(persons, key=lambda person: -person.seconds)
         wanted = [

@@ -15,7 +15,8 @@ from mien.errors import InputError
 from mien.lanes import Person, Persons
 from mien.segments import segments
 from mien.whole import Asides, Original
-from mien.writers import FILE_NAMES, WRITERS, Writer
+from mien.writers import FILE_NAMES, WRITERS
+from mien.writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -30,7 +30,7 @@ from mien.segments import who
 from mien.spans import Span
 from mien.timeline import FLAGS, Row, Segment, TimelineSettings
 from mien.whole import written_whole
-from mien.writers import caption_of, title_of
+from mien.writing import caption_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

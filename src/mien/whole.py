@@ -8,6 +8,8 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TextIO
 
+from mien.errors import InputError
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -39,6 +41,12 @@ class Original:
     """Frames of it may be shown."""
     film: bool = False
     """The file itself is to be shown."""
+    blur: bool = False
+    """Faces are to be made unrecognisable wherever they are shown; frames of a report are left out then."""
+
+    def __post_init__(self) -> None:
+        if self.film and self.blur:
+            raise InputError("the film itself shows faces; with blur leave it out")
 
 
 class Asides:

@@ -10,65 +10,29 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
+from mien.annotate import Mark, annotate
 from mien.chart import svg
-from mien.errors import MissingExtraError
+from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
-from mien.foreign import (
-    OPENFACE_COLUMNS,
-    FrameLabels,
-    elan,
-    openface_line,
-    subrip_cue,
-    textgrid,
-    tiers_of,
-    webvtt_cue,
-)
+from mien.foreign import AffWild2, Elan, OpenFace, SubRip, TextGrid, WebVtt
 from mien.htmlreport import Content, render
 from mien.lanes import Lanes, Person
 from mien.plot import png
 from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS, RowText, segment_cells
 from mien.timeline import FLAGS
+from mien.writing import Quiet, Writer, caption_of, require, title_of
 
 if TYPE_CHECKING:
     from mien.timeline import Row, Segment
     from mien.whole import Asides
 
 
-class Writer(Protocol):
-    """One file of a report; made with the place to open its files, named `file_name` where whole."""
-
-    file_name: str
-
-    def __init__(self, asides: Asides) -> None: ...
-
-    def write_row(self, row: Row) -> None:
-        """Takes a row; rows come in the order of their frames."""
-
-    def write_segment(self, segment: Segment) -> None:
-        """Takes a segment; segments come between rows, some seconds late."""
-
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        """Writes what is known only at the end."""
-
-
-class _Quiet:
-    """A writer that has no use for some of what it is given."""
-
-    def write_row(self, row: Row) -> None:
-        """Rows have a file of their own."""
-
-    def write_segment(self, segment: Segment) -> None:
-        """Segments have a file of their own."""
-
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        """There is no room here for what is known at the end."""
-
-
-class RowsCsv(_Quiet):
+class RowsCsv(Quiet):
     """timeline.csv: one line per frame and person."""
 
     file_name = "timeline.csv"
@@ -82,7 +46,7 @@ class RowsCsv(_Quiet):
         self._file.write(self._text(row) + "\n")
 
 
-class SegmentsCsv(_Quiet):
+class SegmentsCsv(Quiet):
     """segments.csv: one line per segment, by their start."""
 
     file_name = "segments.csv"
@@ -156,7 +120,7 @@ class Png:
     file_name = "timeline.png"
 
     def __init__(self, asides: Asides) -> None:
-        _require("matplotlib", self.file_name, "plot")
+        require("matplotlib", self.file_name, "plot")
         self._file = asides.open(self.file_name)
         self._lanes = Lanes()
 
@@ -171,7 +135,7 @@ class Png:
         self._file.buffer.write(png(self._lanes, persons, **told))
 
 
-class Parquet(_Quiet):
+class Parquet(Quiet):
     """timeline.parquet: the table of timeline.csv, typed, made at the end a stretch at a time.
 
     Its key-value metadata holds `schema_version` and, as JSON, `provenance` of timeline.json.
@@ -180,7 +144,7 @@ class Parquet(_Quiet):
     file_name = "timeline.parquet"
 
     def __init__(self, asides: Asides) -> None:
-        _require("polars", self.file_name, "table")
+        require("polars", self.file_name, "table")
         self._rows = asides.open(f"{self.file_name}.csv")
         self._file = asides.open(self.file_name)
         self._text = RowText(absent="", quote="")
@@ -203,13 +167,13 @@ class Parquet(_Quiet):
         pl.scan_csv(self._rows.name, schema=kinds).sink_parquet(self._file.name, metadata=told)
 
 
-class Html(_Quiet):
+class Html(Quiet):
     """report.html: chart, telling moments, summary, in one file that opens without a network."""
 
     file_name = "report.html"
 
     def __init__(self, asides: Asides) -> None:
-        _require("bokeh", self.file_name, "report")
+        require("bokeh", self.file_name, "report")
         self._file = asides.open(self.file_name)
         self._original = asides.original
         self._content = Content()
@@ -225,100 +189,40 @@ class Html(_Quiet):
         self._file.write(render(self._content, persons, provenance, title_of(provenance)))
 
 
-class WebVtt(_Quiet):
-    """timeline.vtt: segments as captions of a video in a browser."""
+class Video(Quiet):
+    """annotated.mp4: the film with boxes, labels and a running chart, and with its sound."""
 
-    file_name = "timeline.vtt"
-
-    def __init__(self, asides: Asides) -> None:
-        self._file = asides.open(self.file_name)
-        self._file.write("WEBVTT\n\n")
-
-    def write_segment(self, segment: Segment) -> None:
-        self._file.write(webvtt_cue(segment))
-
-
-class SubRip(_Quiet):
-    """timeline.srt: segments as subtitles."""
-
-    file_name = "timeline.srt"
+    file_name = "annotated.mp4"
 
     def __init__(self, asides: Asides) -> None:
+        if asides.original is None:
+            raise InputError("an annotated film needs the film: write it with `mien analyze`")
+        self._original = asides.original
         self._file = asides.open(self.file_name)
-        self._n_cues = 0
-
-    def write_segment(self, segment: Segment) -> None:
-        self._n_cues += 1
-        self._file.write(subrip_cue(segment, self._n_cues))
-
-
-class Elan(_Quiet):
-    """timeline.eaf: a tier for each person, to be opened, listened to and corrected in ELAN."""
-
-    file_name = "timeline.eaf"
-
-    def __init__(self, asides: Asides) -> None:
-        self._file = asides.open(self.file_name)
-        self._segments: list[Segment] = []
-
-    def write_segment(self, segment: Segment) -> None:
-        self._segments.append(segment)
-
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        tiers = tiers_of(self._segments, [person.track_id for person in persons])
-        self._file.writelines(elan(tiers, title_of(provenance)))
-
-
-class TextGrid(_Quiet):
-    """timeline.TextGrid: a tier for each person, for Praat."""
-
-    file_name = "timeline.TextGrid"
-
-    def __init__(self, asides: Asides) -> None:
-        self._file = asides.open(self.file_name)
-        self._segments: list[Segment] = []
-        self._last_time = 0.0
+        self._marks = asides.open(f"{self.file_name}.marks")
 
     def write_row(self, row: Row) -> None:
-        self._last_time = row.time
-
-    def write_segment(self, segment: Segment) -> None:
-        self._segments.append(segment)
-
-    def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
-        tiers = tiers_of(self._segments, [person.track_id for person in persons])
-        duration = max(float(str(provenance.get("duration_s", 0.0))), self._last_time)
-        self._file.writelines(textgrid(tiers, duration))
-
-
-class OpenFace(_Quiet):
-    """openface.csv: frames under the names that OpenFace gives them; nothing of what has no picture."""
-
-    file_name = "openface.csv"
-
-    def __init__(self, asides: Asides) -> None:
-        self._file = asides.open(self.file_name)
-        self._file.write(",".join(OPENFACE_COLUMNS) + "\n")
-
-    def write_row(self, row: Row) -> None:
-        if row.frame is not None:
-            self._file.write(openface_line(row) + "\n")
-
-
-class AffWild2(_Quiet):
-    """affwild2.txt: a number for each frame, as Aff-Wild2's annotation has it, of the person most seen."""
-
-    file_name = "affwild2.txt"
-
-    def __init__(self, asides: Asides) -> None:
-        self._file = asides.open(self.file_name)
-        self._labels = FrameLabels()
-
-    def write_row(self, row: Row) -> None:
-        self._labels.add(row)
+        if row.frame is not None and row.track_id is not None and row.box is not None:
+            probability = 0.0 if row.probs is None else float(row.probs.max())
+            uncertain = "low_confidence" in row.flags
+            told = [row.frame, row.track_id, row.box.tolist(), row.label, probability, uncertain]
+            self._marks.write(json.dumps(told) + "\n")
 
     def close(self, _provenance: Mapping[str, object], _persons: Sequence[Person], /) -> None:
-        self._file.writelines(self._labels.lines())
+        self._marks.seek(0)
+        self._file.close()
+        marks = (
+            (frame, [_read_mark(line) for _, line in lines])
+            for frame, lines in groupby(
+                ((told[0], told) for told in map(json.loads, self._marks)), key=itemgetter(0)
+            )
+        )
+        annotate(self._original.path, marks, Path(self._file.name), blur=self._original.blur)
+
+
+def _read_mark(told: list[Any]) -> Mark:
+    _, track_id, box, label, probability, uncertain = told
+    return Mark(track_id=track_id, box=tuple(box), label=label, probability=probability, uncertain=uncertain)
 
 
 WRITERS: Mapping[str, type[Writer]] = {
@@ -329,6 +233,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "png": Png,
     "parquet": Parquet,
     "html": Html,
+    "video": Video,
     "vtt": WebVtt,
     "srt": SubRip,
     "elan": Elan,
@@ -340,25 +245,6 @@ WRITERS: Mapping[str, type[Writer]] = {
 
 FILE_NAMES = tuple(writer.file_name for writer in WRITERS.values())
 """What a report can consist of."""
-
-
-def _require(package: str, wanted_by: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise MissingExtraError(wanted_by, extra)
-
-
-def title_of(provenance: Mapping[str, object]) -> str:
-    """The name of the file that was analyzed."""
-    return Path(str(provenance["file"])).name
-
-
-def caption_of(provenance: Mapping[str, object]) -> str:
-    """What stands below a chart: where it comes from and how it is read."""
-    return (
-        f"mien {provenance['mien']} · model {provenance['model']} · "
-        "height: probability, stacked to 1, a person's of face and voice fused · "
-        "strips: segments; for the voice, its likeliest expression"
-    )
 
 
 def _summary(person: Person) -> dict[str, object]:
