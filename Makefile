@@ -1,5 +1,5 @@
 # `make demo` needs only Python 3.11 or newer. `make check` is what CI runs.
-# .venv is the installation of a user: the wheel, [plot], no torch. .venv-dev is for developers.
+# .venv is the installation of a user: the wheel, [report], no torch. .venv-dev is for developers.
 # PYTHON=... chooses another interpreter, PYTEST_ARGS=... what the tests run with.
 
 ifndef PYTHON
@@ -21,8 +21,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/.installed ## install mien as a user would, and analyze a clip with it
-	.venv/bin/mien analyze examples/demo.mp4 --out demo-report
-	@echo "The report lies in $(CURDIR)/demo-report"
+	.venv/bin/mien analyze examples/demo.mp4 --out demo-report --report --film
+	@echo "Open $(CURDIR)/demo-report/report.html in a browser"
 
 test: .venv-dev/.installed ## the quick tests
 	$(DEV)/python -m pytest $(PYTEST_ARGS) -m 'not slow'
@@ -52,7 +52,7 @@ clean: ## remove both environments and everything that was made
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt '.[plot]'
+	.venv/bin/pip install --quiet --constraint constraints.txt '.[report]'
 	@touch $@
 
 .venv-dev/.installed: pyproject.toml constraints.txt | python

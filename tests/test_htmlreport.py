@@ -8,6 +8,7 @@ import pytest
 
 from browsers import opened
 from media_files import flat_frames, tone, write_video
+from mien.errors import InputError
 from mien.htmlreport import LISTED_SEGMENTS, SHOWN_PERSONS, Content, render
 from mien.report import Report
 from mien.spans import Span
@@ -110,6 +111,15 @@ def test_pictures_and_film_are_shown_only_if_wanted(tmp_path: Path, film: Path) 
     whole = report(tmp_path / "d", original=Original(path=film, film=True)).read_text(encoding="utf-8")
     assert [text.count("data:image/jpeg") for text in (none, shown, hidden)] == [0, 3, 0]
     assert [text.count("<video") for text in (none, shown, hidden, whole)] == [0, 0, 0, 1]
+
+
+def test_a_film_too_large_for_a_page_is_refused_before_the_work(
+    tmp_path: Path, film: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("mien.writers.LARGEST_FILM", 1000)
+    with pytest.raises(InputError, match=r"film\.mp4 has 0 MB, and a page holds films of up to 0 MB"):
+        report(tmp_path / "out", original=Original(path=film, film=True))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_went_away_gives_a_report_without_pictures(tmp_path: Path, film: Path) -> None:

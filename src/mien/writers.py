@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from mien.whole import Asides
 
 
+LARGEST_FILM = 200_000_000
+"""Bytes; browsers do not open pages of any size."""
+
+
 class RowsCsv(Quiet):
     """timeline.csv: one line per frame and person."""
 
@@ -174,8 +178,15 @@ class Html(Quiet):
 
     def __init__(self, asides: Asides) -> None:
         require("bokeh", self.file_name, "report")
-        self._file = asides.open(self.file_name)
         self._original = asides.original
+        if self._original is not None and self._original.film:
+            size = self._original.path.stat().st_size
+            if size > LARGEST_FILM:
+                raise InputError(
+                    f"{self._original.path.name} has {size / 1e6:.0f} MB, and a page holds films of up to "
+                    f"{LARGEST_FILM / 1e6:.0f} MB; leave --film out, or cut the film"
+                )
+        self._file = asides.open(self.file_name)
         self._content = Content()
 
     def write_row(self, row: Row) -> None:
