@@ -215,6 +215,7 @@ def test_provenance_is_complete(clip: Path) -> None:
             "end": None,
             "region": None,
             "min_face_px": 0.0,
+            "boxes": None,
         },
         "timeline": asdict(settings) | {"voice_weight": info.voice_weight, "face_weight": info.face_weight},
         "file": "one.mp4",

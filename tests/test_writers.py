@@ -174,7 +174,7 @@ FROZEN_PROVENANCE["1.1"] = FROZEN_PROVENANCE["1.0"] | {
     )
 }
 FROZEN_PROVENANCE["1.2"] = FROZEN_PROVENANCE["1.1"] | {
-    "reading": "model voice sample_hz n_threads start end region min_face_px"
+    "reading": "model voice sample_hz n_threads start end region min_face_px boxes"
 }
 """Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
 

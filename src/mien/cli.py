@@ -60,6 +60,9 @@ HtmlReport = Annotated[
 Film = Annotated[
     bool, typer.Option("--film", help="With --report: the film beside its chart, inside the same file.")
 ]
+Boxes = Annotated[
+    Path | None, typer.Option(help="CSV of frame, x1, y1, x2, y2 and track_id: where faces are.")
+]
 Blur = Annotated[bool, typer.Option("--blur", help="Faces found are unrecognisable in what is written.")]
 Pictures = Annotated[bool, typer.Option(help="With --report: show frames of the film, or none.")]
 
@@ -94,6 +97,7 @@ def analyze(
     start: Annotated[float, typer.Option(help="Only from here on, seconds.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="Only until here, seconds.")] = None,
     region: Annotated[str | None, typer.Option(help="Only faces in x1,y1,x2,y2, pixels.")] = None,
+    boxes: Boxes = None,
     min_face: Annotated[float, typer.Option(help="Only faces at least so wide and high, pixels.")] = 0.0,
 ) -> None:
     """Write the expression timeline of each input, and a chart of it."""
@@ -101,6 +105,8 @@ def analyze(
     from mien.readings import ReadingSettings
     from mien.timeline import TimelineSettings
 
+    if boxes is not None and (len(paths) > 1 or paths[0].is_dir()):
+        raise InputError("--boxes are those of one file; analyze files one at a time with it")
     reading = ReadingSettings(
         model=model,
         voice=voice,
@@ -109,6 +115,7 @@ def analyze(
         end=end,
         region=None if region is None else read_region(region),
         min_face_px=min_face,
+        boxes=None if boxes is None else str(boxes),
     )
     timeline = TimelineSettings(
         smooth=smooth,

@@ -201,7 +201,7 @@ def _any_twice(detections: list[Detection]) -> bool:
 def _number(frame: Frame, found: list[Detection], template: Template, tracker: Tracker) -> tuple[Face, ...]:
     """The faces that are certain, each with its person's number and its crop."""
     largest = sorted(found, key=lambda detection: -_area(detection.box))[:MAX_FACES]
-    looks = [_look(frame.image, detection.landmarks, template) for detection in largest]
+    looks = [look_of(frame.image, detection.landmarks, template) for detection in largest]
     numbers = tracker.update(frame.time, largest, np.stack(looks) if looks else np.empty((0, 0)))
     faces = [
         Face(
@@ -225,7 +225,7 @@ def _side(box: Float32[np.ndarray, "4"]) -> float:
     return float(min(box[2] - box[0], box[3] - box[1]))
 
 
-def _look(
+def look_of(
     image: UInt8[np.ndarray, "height width 3"], landmarks: Float[np.ndarray, "5 2"], template: Template
 ) -> Float32[np.ndarray, " features"]:
     """Coarse colours of a face and what surrounds it, brought to mean 0 and length 1: brightness cancels."""

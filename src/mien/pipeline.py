@@ -112,7 +112,8 @@ class Analysis:
             "mien": version("mien"),
             "model": self.model.name,
             "weights_sha256": weights,
-            "reading": asdict(self.reading),
+            "reading": asdict(self.reading)
+            | {"boxes": None if self.reading.boxes is None else Path(self.reading.boxes).name},
             "timeline": asdict(self.timeline),
             "file": self.path.name,
             "file_sha256": checksum(self.path),

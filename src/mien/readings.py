@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.boxes import follow_boxes, read_boxes
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import InputError
 from mien.faces import Face, Template, find_faces
@@ -51,6 +53,8 @@ class ReadingSettings:
     """x1, y1, x2, y2 in pixels of the upright frame; faces are looked for in it alone. None: everywhere."""
     min_face_px: float = 0.0
     """Faces whose box is narrower or lower than this are not seen."""
+    boxes: str | None = None
+    """Path of a CSV of faces' places, which are looked at instead of searched for; `mien.boxes` reads it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < (inf if self.end is None else self.end):
@@ -61,6 +65,8 @@ class ReadingSettings:
             0 <= self.region[0] < self.region[2] and 0 <= self.region[1] < self.region[3]
         ):
             raise InputError(f"region is {self.region}; expected x1, y1, x2, y2, each pair rising from 0 on")
+        if self.boxes is not None and (self.region is not None or self.min_face_px):
+            raise InputError("boxes say where faces are; leave region and min_face_px out")
         if not 0 < self.sample_hz < inf:
             raise InputError(f"sample_hz is {self.sample_hz}; expected frames a second, such as 12.5")
         if self.n_threads < 1:
@@ -96,14 +102,20 @@ def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: 
     template = Template(spec.crop_px, spec.landmarks)
     detector = RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
     tracker = Tracker(start_confidence=0.0) if media.is_still else Tracker()
-    for sampled in find_faces(
-        _wanted(read_frames(media.path), settings),
-        template,
-        detector=detector,
-        sample_hz=settings.sample_hz,
-        tracker=tracker,
-        min_face_px=settings.min_face_px,
-    ):
+    frames = _wanted(read_frames(media.path), settings)
+    if settings.boxes is None:
+        looks = find_faces(
+            frames,
+            template,
+            detector=detector,
+            sample_hz=settings.sample_hz,
+            tracker=tracker,
+            min_face_px=settings.min_face_px,
+        )
+    else:
+        boxes = read_boxes(Path(settings.boxes))
+        looks = follow_boxes(frames, boxes, template, detector=detector, tracker=tracker)
+    for sampled in looks:
         heard = voice.at(sampled.time)
         faces = None
         if sampled.faces is not None:
