@@ -47,6 +47,15 @@ def test_rates_and_cuts_do_not_decide():
     found = agree(whole, cut)
     assert (found.agreed, found.kappa) == (pytest.approx(1), pytest.approx(1))
     assert str(found) == "100.0% of 4.0 s agreed, kappa 1.00"
+    assert found.disagreements() == []
+
+
+def test_disagreements_come_by_length():
+    first = [(Span(0.0, 3.0), "Fear"), (Span(3.0, 8.0), "Anger")]
+    second = [(Span(0.0, 2.0), "Fear"), (Span(2.0, 4.0), "Neutral"), (Span(4.0, 8.0), "Sadness")]
+    found = agree(first, second).disagreements()
+    assert found[0] == ("Anger", "Sadness", 4.0)
+    assert sorted(found[1:]) == [("Anger", "Neutral", 1.0), ("Fear", "Neutral", 1.0)]
 
 
 def test_two_things_at_once_and_nothing_in_common_are_refused():

@@ -28,9 +28,11 @@ from mien.readings import ReadingSettings
 from mien.report import DEFAULT_FORMATS
 from mien.timeline import TimelineSettings
 from portraits import hear_speech, music, scene, scenes
+from test_timelines import timeline_of
 
 VERBS = (
     "analyze",
+    "compare",
     "models",
     "doctor",
     "train",
@@ -466,3 +468,25 @@ def test_defaults_are_those_of_the_library() -> None:
     assert told["analyze"]["max_gap"] == timeline.max_gap
     assert told["analyze"]["low_confidence"] == timeline.low_confidence
     assert told["analyze"]["speaker"] == timeline.speaker
+
+
+def test_a_timeline_is_compared_with_what_people_say(run: Run, tmp_path: Path) -> None:
+    timeline_of().write(tmp_path / "report", ["elan"])
+    (tmp_path / "mine.csv").write_text("start,end,label\n0,1,smile\n1,2,sad\n2,3,hm\n", encoding="utf-8")
+    told = str(tmp_path / "report" / "timeline.json")
+    words = ["--word", "smile=Happiness", "--word", "hm="]
+    code, out, err = run("compare", told, str(tmp_path / "mine.csv"), "--person", "1", *words)
+    assert (code, err) == (0, "")
+    first, alone, against = out.splitlines()
+    assert first == "50.0% of 2.0 s agreed, kappa 0.00"
+    assert "only" in alone
+    assert against == "  Happiness against Sadness: 1.0 s"
+    code, out, _ = run("compare", told, told, "--person", "2")
+    assert (code, out.splitlines()[0]) == (0, "100.0% of 2.6 s agreed, kappa none")
+    for arguments, word in (
+        ([told, told], "persons 1, 2 are in view"),
+        ([told, str(tmp_path / "mine.csv"), "--person", "1"], "'hm', 'smile', no name of an expression"),
+        ([told, str(tmp_path / "mine.csv"), "--person", "1", "--word", "smile"], "has no '='"),
+        ([told, str(tmp_path / "none.eaf"), "--person", "1"], "cannot be read"),
+    ):
+        assert_refused(run("compare", *arguments), tmp_path / "nothing", word)

@@ -37,6 +37,16 @@ class Agreement:
     second_alone: float
     """Seconds in which only the second does."""
 
+    def disagreements(self) -> list[tuple[str, str, float]]:
+        """What the first says, what the second says instead, and for how many seconds; the longest first."""
+        pairs = [
+            (one, other, seconds)
+            for one, row in self.confusion.items()
+            for other, seconds in row.items()
+            if one != other
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])
+
     def __str__(self) -> str:
         kappa = "none" if self.kappa is None else f"{self.kappa:.2f}"
         return f"{self.agreed:.1%} of {self.seconds:.1f} s agreed, kappa {kappa}"

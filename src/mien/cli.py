@@ -251,6 +251,32 @@ def write_report(
 
 
 @app.command()
+def compare(
+    timeline: Annotated[Path, typer.Argument(help="timeline.json of a report.")],
+    other: Annotated[
+        Path, typer.Argument(help="Another one; or labels of people: ELAN, TextGrid, BORIS or CSV.")
+    ],
+    person: Annotated[int | None, typer.Option(help="track_id; needed where several are in view.")] = None,
+    who: Annotated[str | None, typer.Option(help="Tier or subject of the labels.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Option("--word", metavar="WORD=NAME", help="What else labels call an expression; repeatable."),
+    ] = None,
+) -> None:
+    """Say how far a timeline agrees with another, or with labels that people gave."""
+    from mien.labels import read_words
+    from mien.timelines import Timeline
+
+    first = Timeline.read(timeline)
+    second = Timeline.read(other) if other.suffix == ".json" else other
+    found = first.compare(second, track_id=person, who=who, words=read_words(words or []))
+    typer.echo(str(found))
+    typer.echo(f"only {timeline}: {found.first_alone:.1f} s; only {other}: {found.second_alone:.1f} s")
+    for one, theirs, seconds in found.disagreements():
+        typer.echo(f"  {one} against {theirs}: {seconds:.1f} s")
+
+
+@app.command()
 def models() -> None:
     """List the models that are installed, their figures and licences."""
     from mien.predictor import list_models

@@ -101,6 +101,20 @@ def read_labels(
     return sorted(found, key=lambda each: (each.span.start, each.who))
 
 
+def read_words(texts: Collection[str]) -> dict[str, str | None]:
+    """Words and what they mean, from `word=Expression`; with nothing after the sign a word is left out.
+
+    Raises:
+        InputError: One is not of that form.
+
+    >>> read_words(["smile=Happiness", "blank="])
+    {'smile': 'Happiness', 'blank': None}
+    """
+    if wrong := [text for text in texts if "=" not in text]:
+        raise InputError(f"--word {wrong[0]!r} has no '='; expected word=Expression, such as smile=Happiness")
+    return {word: name or None for word, _, name in (text.partition("=") for text in texts)}
+
+
 def _stretches(path: Path) -> Iterator[tuple[str, str, float, float]]:
     """Word, name, start and end of each stretch."""
     if path.suffix.lower() == ".eaf":
