@@ -61,8 +61,8 @@ class Embedded:
     """Bokeh's ids of what can be shown and moved: `stacked` and `lines`, and `heads`, which mark a moment."""
 
 
-def embed(lanes: Sequence[Drawn], edges: Float[np.ndarray, "edges"]) -> Embedded:
-    """The chart of some lanes: a panel for each, all on one axis of time."""
+def embed(lanes: Sequence[Drawn], edges: Float[np.ndarray, "edges"], *, is_still: bool = False) -> Embedded:
+    """The chart of some lanes: a panel for each, all on one axis of time, which a single frame has not."""
     from bokeh.embed import components
     from bokeh.layouts import column
     from bokeh.models import CustomJS, CustomJSTickFormatter, Range1d, Span
@@ -86,7 +86,7 @@ def embed(lanes: Sequence[Drawn], edges: Float[np.ndarray, "edges"]) -> Embedded
         ids["heads"].append(head.id)
         panel.js_on_event("tap", seek)
         panel.xaxis.formatter = ticks
-        panel.xaxis.visible = number == len(lanes) - 1
+        panel.xaxis.visible = number == len(lanes) - 1 and not is_still
         panels.append(panel)
     data, place = components(column(*panels, sizing_mode="stretch_width"))
     code = Resources(mode="inline", components=["bokeh"]).render_js()
