@@ -141,7 +141,7 @@ def render(content: Content, persons: Sequence[Person], provenance: Mapping[str,
         title: Shown as it is, whatever characters it holds.
     """
     _, lanes, edges = layout(content.lanes, persons, n_persons=SHOWN_PERSONS, n_columns=SHOWN_COLUMNS)
-    plot = embed(lanes, edges)
+    plot = embed(lanes, edges, is_still=content.lanes.is_still)
     parts = {
         "title": escape(title),
         "origin": escape(_origin(provenance)),
@@ -177,15 +177,14 @@ def _sentence(persons: Sequence[Person]) -> str:
         return "Nobody is seen; a voice is heard." if heard else "Nobody is seen, and no speech is heard."
     longest = max(seen, key=lambda person: person.seconds)
     people = "One person is" if len(seen) == 1 else f"{len(seen)} persons are"
-    share = longest.share_by_label.get(longest.dominant or "", 0.0)
-    shows = (
-        f"mostly {longest.dominant} ({share:.0%} of the time)"
-        if longest.dominant
-        else "nothing that can be read"
-    )
-    return (
-        f"{people} seen. {who(longest.track_id)}, longest in view ({longest.seconds:.1f} s), shows {shows}."
-    )
+    if not longest.seconds:
+        told = ", ".join(f"{who(person.track_id)} {person.dominant or 'nothing'}" for person in seen)
+        return f"{people} seen, and shown: {told}."
+    shows = "nothing that can be read"
+    if longest.dominant:
+        shows = f"mostly {longest.dominant} ({longest.share_by_label[longest.dominant]:.0%} of the time)"
+    view = f"longest in view ({longest.seconds:.1f} s)"
+    return f"{people} seen. {who(longest.track_id)}, {view}, shows {shows}."
 
 
 def _left_out(persons: Sequence[Person], lanes: Sequence[Drawn]) -> str:
