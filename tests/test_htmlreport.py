@@ -71,7 +71,7 @@ HEARD = [row(t / 25, None, frame=None, voice=leaning("Fear")) for t in range(50)
         (HEARD, "Nobody is seen; a voice is heard."),
         (
             [row(0.0, 1, leaning("Fear"))],
-            "One person is seen. Person 1, longest in view (0.0 s), shows mostly",
+            "One person is seen, and shown: Person 1 Fear.",
         ),
     ],
 )
