@@ -67,6 +67,20 @@ def test_a_stage_that_widens_has_a_block(depths: tuple[int, int, int]) -> None:
         FaceNetConfig(depths=depths)
 
 
+def test_widths_are_numbers_of_channels() -> None:
+    config = FaceNetConfig(widths=(128, 192, 512), depths=(1, 1, 1), attention=face_config().attention)
+    network = RHCNN(config).eval()
+    sizes = shapes_inside(network, torch.randn(1, 3, 48, 48))
+    assert [sizes[part][1] for part in ("stem", "stage0", "stage1", "stage2")] == [128, 128, 192, 512]
+    assert FaceNet(config, 8).eval()(torch.rand(2, 1, 48, 48)).shape == (2, 8)
+
+
+@pytest.mark.parametrize("widths", [(0, 64, 64), (64, 100, 256), (32, 128, 256)])
+def test_widths_are_multiples_that_attention_can_divide(widths: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match="widths are"):
+        FaceNetConfig(widths=widths)
+
+
 def test_block_adds_its_shortcut_and_shuffles() -> None:
     same, other = RHB(8, 8).eval(), RHB(8, 16, stride=2).eval()
     x = torch.randn(2, 8, 6, 6)

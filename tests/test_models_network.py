@@ -228,6 +228,11 @@ def test_alignment_needs_both() -> None:
         expression_net(modalities="face", alignment="align")
 
 
+def test_alignment_joins_features_of_one_width() -> None:
+    with pytest.raises(InputError, match=r"the last of the face's widths is 512"):
+        ExpressionNetConfig(alignment="align", face=FaceNetConfig(widths=(64, 128, 512)))
+
+
 def test_alignment_needs_features_of_one_width_and_one_pace() -> None:
     for face, speech in (("r3d18", "mcnn"), ("resnet18", "mcnn"), ("rhcnn", "resnet18")):
         with pytest.raises(InputError, match=f"backbones are {face} and {speech}"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from mien.errors import InputError
-from mien.models.attention import AttentionConfig, build_attention, shuffle_channels
+from mien.models.attention import FEWEST_CHANNELS, AttentionConfig, build_attention, shuffle_channels
 from mien.models.layers import (
     N_FEATURES,
     conv_bn_relu,
@@ -46,6 +46,8 @@ class FaceNetConfig:
     """
     depths: tuple[int, int, int] = (0, 2, 2)
     """Residual hybrid blocks of RHCNN behind its stem, before the first attention, before the second."""
+    widths: tuple[int, int, int] = (64, 128, N_FEATURES)
+    """Channels of RHCNN behind its stem, and behind each half, where the attention stands."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     dropout: float = 0.2
     """Before the linear layer of the head (§6.1)."""
@@ -59,6 +61,8 @@ class FaceNetConfig:
             raise InputError(f"stem_strides are {self.stem_strides}; expected twice 1 or 2")
         if self.depths[0] < 0 or min(self.depths[1:]) < 1:
             raise InputError(f"depths are {self.depths}; expected 0 or more, then twice 1 or more")
+        if min(self.widths) < FEWEST_CHANNELS or any(width % FEWEST_CHANNELS for width in self.widths):
+            raise InputError(f"widths are {self.widths}; expected three multiples of {FEWEST_CHANNELS}")
         if self.reads_sequences and self.stem_strides != (2, 2):
             raise InputError(
                 f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "
@@ -115,22 +119,20 @@ def stage(n_in: int, n_out: int, depth: int) -> nn.Sequential:
 class RHCNN(nn.Module):
     """The face encoder. 754,336 parameters without attention, 2,804,256 with two GCSA blocks."""
 
-    n_features = N_FEATURES
-
     def __init__(self, config: FaceNetConfig | None = None) -> None:
         super().__init__()
         config = config or FaceNetConfig()
-        strides = config.stem_strides
+        strides, (stem, middle, self.n_features) = config.stem_strides, config.widths
         self.stem = nn.Sequential(
-            conv_bn_relu(3, 32, 7, strides[0]),  # [B, 32, 56, 56]
-            conv_bn_relu(32, 64, 3, strides[1]),  # [B, 64, 28, 28]
+            conv_bn_relu(3, stem // 2, 7, strides[0]),  # [B, 32, 56, 56]
+            conv_bn_relu(stem // 2, stem, 3, strides[1]),  # [B, 64, 28, 28]
         )
         before, first, second = config.depths
-        self.stage0 = nn.Sequential(*(RHB(64, 64) for _ in range(before)))  # [B, 64, 28, 28]
-        self.stage1 = stage(64, 128, first)  # [B, 128, 14, 14]
-        self.attention1 = build_attention(128, config.attention)
-        self.stage2 = stage(128, N_FEATURES, second)  # [B, 256, 7, 7]
-        self.attention2 = build_attention(N_FEATURES, config.attention)
+        self.stage0 = nn.Sequential(*(RHB(stem, stem) for _ in range(before)))  # [B, 64, 28, 28]
+        self.stage1 = stage(stem, middle, first)  # [B, 128, 14, 14]
+        self.attention1 = build_attention(middle, config.attention)
+        self.stage2 = stage(middle, self.n_features, second)  # [B, 256, 7, 7]
+        self.attention2 = build_attention(self.n_features, config.attention)
         initialise(self)
 
     def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:

@@ -15,6 +15,7 @@ from mien.errors import InputError
 from mien.models.alignment import DilatedFusion, KeyFrameAlignment, masked_mean, steps_at
 from mien.models.face import FaceNet, FaceNetConfig
 from mien.models.fusion import ProportionRule
+from mien.models.layers import N_FEATURES
 from mien.models.speech import SpeechNet, SpeechNetConfig, pool_steps, steps_heard
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class ExpressionNetConfig:
             raise InputError(
                 f"alignment is {self.alignment!r}, which joins rhcnn and mcnn, but backbones are "
                 f"{' and '.join(backbones)}; leave alignment out"
+            )
+        if self.alignment != "none" and self.face.widths[2] != N_FEATURES:
+            raise InputError(
+                f"alignment is {self.alignment!r}, which joins features of {N_FEATURES}, but the last of the "
+                f"face's widths is {self.face.widths[2]}; make it {N_FEATURES}, or leave alignment out"
             )
 
 
