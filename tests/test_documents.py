@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parents[1]
-DOCUMENTS = sorted(
-    path for path in (HERE / "docs").glob("*.md") if ">>> " in path.read_text(encoding="utf-8")
-)
+PAGES = sorted((HERE / "docs").glob("*.md"))
+DOCUMENTS = [path for path in PAGES if ">>> " in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
