@@ -22,7 +22,7 @@ help: ## this list
 
 demo: .venv/.installed ## install mien as a user would, and analyze a clip with it
 	.venv/bin/mien analyze examples/demo.mp4 --out demo-report --report --film
-	@echo "Open $(CURDIR)/demo-report/report.html in a browser"
+	@echo "Open $(CURDIR)/demo-report/timeline.html in a browser"
 
 test: .venv-dev/.installed ## the quick tests
 	$(DEV)/python -m pytest $(PYTEST_ARGS) -m 'not slow'

@@ -34,7 +34,7 @@ def main() -> None:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1180, "height": 900})
-            page.goto((Path(folder) / "report.html").as_uri())
+            page.goto((Path(folder) / "timeline.html").as_uri())
             page.wait_for_function("window.Bokeh?.documents[0]?.is_idle")
             page.evaluate("document.getElementById('film').currentTime = 5")
             page.wait_for_timeout(500)

@@ -101,8 +101,8 @@ def test_a_report_writes_it_beside_the_others(tmp_path: Path) -> None:
         report.record(clip(4.0), TimelineSettings())
         report.finish({"file": "film.mp4", "model": "m", "mien": "0"})
     there = {path.name for path in (tmp_path / "out").iterdir()}
-    assert there == {"annotated.mp4", "timeline.csv", "timeline.json"}
-    assert len(list(read_frames(tmp_path / "out" / "annotated.mp4"))) == 100
+    assert there == {"timeline.mp4", "timeline.csv", "timeline.json"}
+    assert len(list(read_frames(tmp_path / "out" / "timeline.mp4"))) == 100
 
 
 def test_what_has_no_picture_is_refused_and_a_picture_is_a_film_of_one(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_openface_has_its_names_and_a_row_for_every_frame(tmp_path: Path) -> Non
 def test_sound_has_no_frames_for_openface_and_affwild2(tmp_path: Path) -> None:
     rows = [row(time, None, frame=None, voice=leaning("Anger")) for time in (0.0, 0.04)]
     assert len(pd.read_csv(written(tmp_path, "openface", rows=rows))) == 0
-    (tmp_path / "openface.csv").unlink()
+    (tmp_path / "timeline.openface.csv").unlink()
     assert written(tmp_path, "affwild2", rows=rows).read_text() == ",".join(EXPRESSIONS) + "\n"
 
 

@@ -33,7 +33,7 @@ def report(
     with Report(folder, formats=["html"], original=original) as made:
         made.record(clip(4.0) if rows is None else rows, TimelineSettings())
         made.finish(provenance)
-    return folder / "report.html"
+    return folder / "timeline.html"
 
 
 @pytest.fixture(scope="module")

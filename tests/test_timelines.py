@@ -46,6 +46,18 @@ def test_a_person_by_themselves_is_away_as_before():
         timeline_of([]).person(1)
 
 
+def test_who_was_away_is_away_at_another_rate_and_in_what_is_written(tmp_path: Path):
+    alone = away().person(1)
+    assert len(alone.resample(5.0).segments()) == 2
+    alone.write(tmp_path, ["csv", "segments"])
+    with (tmp_path / "segments.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    with (tmp_path / "timeline.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["frame"] for line in lines] == list(map(str, range(75))), "every frame has a row"
+    assert [line["no_face"] for line in lines] == ["0"] * 25 + ["1"] * 25 + ["0"] * 25
+
+
 def test_a_stretch_keeps_its_times():
     part = timeline_of().between(1.0, 2.5)
     assert (part.rows[0].time, part.rows[-1].time) == (1.0, 2.48)

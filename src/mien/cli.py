@@ -55,7 +55,7 @@ Formats = Annotated[
     ),
 ]
 HtmlReport = Annotated[
-    bool, typer.Option("--report", help="Also write report.html, to be opened in a browser [report].")
+    bool, typer.Option("--report", help="Also write timeline.html, to be opened in a browser [report].")
 ]
 Film = Annotated[
     bool, typer.Option("--film", help="With --report: the film beside its chart, inside the same file.")

@@ -273,9 +273,9 @@ class TextGrid(Quiet):
 
 
 class OpenFace(Quiet):
-    """openface.csv: frames under the names that OpenFace gives them; nothing of what has no picture."""
+    """timeline.openface.csv: frames under OpenFace's names; nothing of what has no picture."""
 
-    file_name = "openface.csv"
+    file_name = "timeline.openface.csv"
 
     def __init__(self, asides: Asides) -> None:
         self._file = asides.open(self.file_name)
@@ -287,9 +287,9 @@ class OpenFace(Quiet):
 
 
 class AffWild2(Quiet):
-    """affwild2.txt: a number for each frame, as Aff-Wild2's annotation has it, of the person most seen."""
+    """timeline.affwild2.txt: a number for each frame, as Aff-Wild2 has it, of the person most seen."""
 
-    file_name = "affwild2.txt"
+    file_name = "timeline.affwild2.txt"
 
     def __init__(self, asides: Asides) -> None:
         self._file = asides.open(self.file_name)

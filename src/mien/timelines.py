@@ -178,7 +178,8 @@ class Timeline:
                 _mean_row(number / hz, track_id, of_person[track_id])
                 for track_id in sorted(of_person, key=lambda each: each or 0)
             ]
-        return replace(self, rows=rows, clock=None)
+        ticks = dict.fromkeys(floor(time * hz + 1e-9) for _, time in self._clock())
+        return replace(self, rows=rows, clock=[(None, number / hz) for number in ticks])
 
     def summary(self) -> list[dict[str, Any]]:
         """A line for each person: how long in view, each expression's share of it, how often it changes."""
@@ -268,7 +269,7 @@ class Timeline:
             MissingExtraError: A format needs a package that is not installed.
         """
         with Report(folder, formats=formats) as report:
-            report.record(self.rows, self.settings)
+            report.record(self._ticking(), self.settings)
             return report.finish(self.provenance)
 
     def _drawn(self, kind: str) -> bytes:
@@ -357,7 +358,7 @@ def _empty_row(frame: int | None, time: float) -> Row:
         voice_probs=None,
         label=None,
         source="none",
-        flags=frozenset(),
+        flags=frozenset({"no_face"}),
     )
 
 

@@ -172,9 +172,9 @@ class Parquet(Quiet):
 
 
 class Html(Quiet):
-    """report.html: chart, telling moments, summary, in one file that opens without a network."""
+    """timeline.html: chart, telling moments, summary, in one file that opens without a network."""
 
-    file_name = "report.html"
+    file_name = "timeline.html"
 
     def __init__(self, asides: Asides) -> None:
         require("bokeh", self.file_name, "report")
@@ -201,9 +201,9 @@ class Html(Quiet):
 
 
 class Video(Quiet):
-    """annotated.mp4: the film with boxes, labels and a running chart, and with its sound."""
+    """timeline.mp4: the film with boxes, labels and a running chart, and with its sound."""
 
-    file_name = "annotated.mp4"
+    file_name = "timeline.mp4"
 
     def __init__(self, asides: Asides) -> None:
         if asides.original is None:
