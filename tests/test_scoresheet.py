@@ -11,7 +11,7 @@ from PIL import Image
 from mien.evaluate import score_views
 from mien.expressions import EXPRESSIONS
 from mien.samples import View
-from mien.scoresheet import as_dict, count_notes, draw, table, tell, video_table
+from mien.scoresheet import as_dict, count_notes, draw, group_table, table, tell
 from mien.scoring import Predictions
 from mien.spans import Span
 
@@ -71,7 +71,9 @@ def test_where_a_row_is_one_reading_it_is_told_once() -> None:
 
 
 def test_videos_are_scored_by_the_classes_they_have() -> None:
-    rows = {row["video"]: row for row in rows_of(video_table(predictions(), predictions().videos or ()))}
+    rows = {
+        row["video"]: row for row in rows_of(group_table(predictions(), "video", predictions().videos or ()))
+    }
     assert list(rows) == ["a.mp4", "b.mp4", "c.mp4", "d.wav"]
     assert (rows["a.mp4"]["rows"], rows["a.mp4"]["labels"], rows["a.mp4"]["group"]) == ("2", "Fear", "x")
     assert (rows["a.mp4"]["accuracy_raw"], rows["a.mp4"]["accuracy_post"]) == ("0.5000", "1.0000")

@@ -297,7 +297,7 @@ def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path,
     config = override(CONFIGS["face"], ["epochs=1", "unlabelled=true", "network.input_px=16"])
     plain = train(override(config, ["unlabelled=false"]), data, tmp_path / "plain", no_hook)
     other = train(
-        override(config, ["unlabelled=false", "network.backbone=resnet18", "seed=1"]),
+        override(config, ["unlabelled=false", "network.widths=[64,64,128]", "seed=1"]),
         data,
         tmp_path / "other",
         no_hook,

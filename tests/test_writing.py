@@ -9,7 +9,7 @@ from some_rows import leaning, row
 
 def test_a_package_that_is_not_there_is_named_with_its_extra():
     require("numpy", "a file", "table")
-    with pytest.raises(MissingExtraError, match=r"report\.html needs the extra \[report\]"):
+    with pytest.raises(MissingExtraError, match=r"timeline\.html needs the extra \[report\]"):
         require("no_such_package", "timeline.html", "report")
 
 
