@@ -10,6 +10,7 @@ PAGES = sorted((HERE / "docs").glob("*.md"))
 DOCUMENTS = [path for path in PAGES if ">>> " in path.read_text(encoding="utf-8")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_examples_do_what_they_show(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(HERE / "examples")

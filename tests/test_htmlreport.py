@@ -79,6 +79,7 @@ def test_whatever_there_is_makes_a_report(tmp_path: Path, rows: list[Row], words
     assert words in report(tmp_path, rows).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_ten_minutes_of_many_people_stay_below_three_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
 

@@ -99,7 +99,7 @@ def follow_boxes(
             yield SampledFrame(frame.index, frame.time, None)
             continue
         image = frame.image
-        inside = [each for each in given if _overlaps(each.box, image)]
+        inside = [each for each in given if overlaps(each.box, image)]
         found = [_points(image, each.box, template, detector) for each in inside]
         numbers: list[int | None] = [each.track_id for each in inside]
         if None in numbers or not numbers:
@@ -135,7 +135,7 @@ def _points(
     return Detection(box=box, landmarks=landmarks, confidence=0.0)
 
 
-def _overlaps(box: Float32[np.ndarray, "4"], image: UInt8[np.ndarray, "height width 3"]) -> bool:
+def overlaps(box: Float32[np.ndarray, "4"], image: UInt8[np.ndarray, "height width 3"]) -> bool:
     """Whether a pixel at least of a box lies in a picture."""
     limit = image.shape[1::-1]
     return bool((np.minimum(box[2:], limit) - np.maximum(box[:2], 0)).min() >= 1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.boxes import overlaps
 from mien.datasets.corpus import ROUNDING, Clip, Picture
 from mien.detection import STILL_PX, RetinaFace, look_near
 from mien.errors import CheckpointError, MediaError
@@ -182,7 +183,7 @@ class Rater:
         if frame is None:
             return Answer(note="cannot be read: no picture")
         image = frame.image
-        if box is not None and not _overlaps(box, image):
+        if box is not None and not overlaps(np.array(box, np.float32), image):
             return nobody("box outside the picture", "face")
         if self._crops:
             return self.one_reading("face", self.rate_crop(image, box))
@@ -300,12 +301,6 @@ def stack(answers: Sequence[Probs]) -> dict[Source, Float32[np.ndarray, "rows 8"
         sources = ("fused",)
     nothing = np.full(8, np.nan, np.float32)
     return {source: np.stack([each.get(source, nothing) for each in answers]) for source in sources}
-
-
-def _overlaps(box: Box, image: UInt8[np.ndarray, "height width 3"]) -> bool:
-    """Whether a pixel at least of a box lies in a picture."""
-    x1, y1, x2, y2 = box
-    return bool(min(x2, image.shape[1]) - max(x1, 0) >= 1 and min(y2, image.shape[0]) - max(y1, 0) >= 1)
 
 
 def found_in(probs: Float32[np.ndarray, "rows 8"]) -> Bool[np.ndarray, "rows"]:
