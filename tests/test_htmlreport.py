@@ -130,6 +130,14 @@ def test_a_file_that_went_away_gives_a_report_without_pictures(tmp_path: Path, f
     assert "Telling moments" not in text
 
 
+def test_people_at_one_moment_have_a_picture_each(tmp_path: Path, film: Path) -> None:
+    rows = [row(0.0, track_id, leaning("Fear"), frame=0) for track_id in (1, 2, 3)]
+    text = report(tmp_path, rows, original=Original(path=film)).read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg") == 3
+    gone = Original(path=tmp_path / "gone.mp4")
+    assert "Telling moments" not in report(tmp_path / "b", rows, original=gone).read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_it_works_in_a_browser_without_a_network(tmp_path: Path, film: Path) -> None:
     path = report(tmp_path, original=Original(path=film, film=True))

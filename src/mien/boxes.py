@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.detection import Detection, look_near
 from mien.errors import InputError
-from mien.faces import Face, SampledFrame, align, look_of
+from mien.faces import SampledFrame, look_of, numbered_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,18 +105,7 @@ def follow_boxes(
         if None in numbers or not numbers:
             looks = [look_of(image, each.landmarks, template) for each in found]
             numbers = tracker.update(frame.time, found, np.stack(looks) if looks else np.empty((0, 0)))
-        faces = [
-            Face(
-                track_id=track_id,
-                box=detection.box,
-                landmarks=detection.landmarks,
-                confidence=detection.confidence,
-                crop=align(image, detection.landmarks, template),
-            )
-            for track_id, detection in zip(numbers, found, strict=True)
-            if track_id is not None
-        ]
-        yield SampledFrame(frame.index, frame.time, tuple(sorted(faces, key=lambda face: face.track_id)))
+        yield SampledFrame(frame.index, frame.time, numbered_faces(frame, found, numbers, template))
 
 
 def _points(

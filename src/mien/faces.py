@@ -203,6 +203,13 @@ def _number(frame: Frame, found: list[Detection], template: Template, tracker: T
     largest = sorted(found, key=lambda detection: -_area(detection.box))[:MAX_FACES]
     looks = [look_of(frame.image, detection.landmarks, template) for detection in largest]
     numbers = tracker.update(frame.time, largest, np.stack(looks) if looks else np.empty((0, 0)))
+    return numbered_faces(frame, largest, numbers, template)
+
+
+def numbered_faces(
+    frame: Frame, found: list[Detection], numbers: list[int | None], template: Template
+) -> tuple[Face, ...]:
+    """Faces that have a number, with their crops, by that number."""
     faces = [
         Face(
             track_id=track_id,
@@ -211,7 +218,7 @@ def _number(frame: Frame, found: list[Detection], template: Template, tracker: T
             confidence=detection.confidence,
             crop=align(frame.image, detection.landmarks, template),
         )
-        for track_id, detection in zip(numbers, largest, strict=True)
+        for track_id, detection in zip(numbers, found, strict=True)
         if track_id is not None
     ]
     return tuple(sorted(faces, key=lambda face: face.track_id))

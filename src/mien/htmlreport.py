@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.chart import COLOURS, Drawn, clock, layout
-from mien.errors import MediaError
+from mien.errors import InputError
 from mien.expressions import QUADRANTS
 from mien.lanes import Lanes
 from mien.media import read_glimpses
@@ -126,9 +126,10 @@ class Content:
                 key=lambda each: -each.probability,
             )[:STILLS_PER_PERSON]
         ][:MOST_STILLS]
-        of_time = {still.time: still for still in sorted(wanted, key=lambda still: still.time)}
-        with suppress(MediaError):  # rows were read of it: who changed or took it meanwhile gets no pictures
-            self.stills = [(of_time[time], image) for time, image in read_glimpses(original.path, of_time)]
+        times = sorted({still.time for still in wanted})
+        with suppress(InputError):  # rows were read of it: who changed or took it meanwhile gets no pictures
+            for time, image in read_glimpses(original.path, times):
+                self.stills += [(still, image) for still in wanted if still.time == time]
 
 
 def render(content: Content, persons: Sequence[Person], provenance: Mapping[str, Any], title: str) -> str:
