@@ -25,7 +25,7 @@ from mien.expressions import QUADRANTS
 from mien.lanes import Lanes
 from mien.media import read_glimpses
 from mien.panels import embed
-from mien.segments import who
+from mien.segments import Transitions, who
 from mien.upright import thumbnail
 
 if TYPE_CHECKING:
@@ -77,13 +77,11 @@ class Content:
         self.segments: list[Segment] = []
         self.n_segments = 0
         """Of all, of which `segments` are the first."""
-        self.transitions: dict[int | None, int] = {}
-        """How often each person's segments pass from one expression to another."""
+        self.transitions = Transitions()
         self.stills: list[tuple[Still, UInt8[np.ndarray, "height width 3"]]] = []
         self.film: tuple[str, bytes] | None = None
         """Kind, such as video/mp4, and content of the file itself."""
         self._best: dict[tuple[int, str], Still] = {}
-        self._last: dict[int | None, str] = {}
 
     def add(self, row: Row) -> None:
         """Takes the next row; rows come in the order of their frames."""
@@ -103,9 +101,7 @@ class Content:
         self.n_segments += 1
         if len(self.segments) < LISTED_SEGMENTS:
             self.segments.append(segment)
-        changed = self._last.get(segment.track_id, segment.label) != segment.label
-        self.transitions[segment.track_id] = self.transitions.get(segment.track_id, 0) + changed
-        self._last[segment.track_id] = segment.label
+        self.transitions.add(segment)
 
     def illustrate(self, original: Original | None, persons: Sequence[Person]) -> None:
         """Reads the most telling frames, and the film if it is asked for."""
@@ -156,7 +152,7 @@ def render(content: Content, persons: Sequence[Person], provenance: Mapping[str,
         "video": _film(content.film),
         "left_out": _left_out(persons, lanes),
         "film": _filmstrip(content.stills),
-        "summary": _summary(persons, content.transitions),
+        "summary": _summary(persons, content.transitions.counts),
         "segments": _segments(content),
         "provenance": escape(json.dumps(dict(provenance), indent=1, ensure_ascii=False)),
     }

@@ -36,6 +36,21 @@ def who(track_id: int | None) -> str:
     return "Voice" if track_id is None else f"Person {track_id}"
 
 
+class Transitions:
+    """How often each person's segments pass from one expression to another."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int | None, int] = {}
+        """By track; those without a segment are not there."""
+        self._last: dict[int | None, str] = {}
+
+    def add(self, segment: Segment) -> None:
+        """Takes the next segment."""
+        changed = self._last.get(segment.track_id, segment.label) != segment.label
+        self.counts[segment.track_id] = self.counts.get(segment.track_id, 0) + changed
+        self._last[segment.track_id] = segment.label
+
+
 def segments(rows: Iterable[Row], settings: TimelineSettings) -> Iterator[Segment]:
     """Segments by start, then track (None first), each as soon as no earlier one can follow.
 

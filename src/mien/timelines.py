@@ -25,8 +25,8 @@ from mien.labels import LabelSpan, read_labels
 from mien.lanes import Lanes, Person, Persons
 from mien.plot import png
 from mien.report import DEFAULT_FORMATS, Report
+from mien.segments import Transitions, who
 from mien.segments import segments as cut_segments
-from mien.segments import who
 from mien.spans import Span
 from mien.timeline import FLAGS, Row, Segment, TimelineSettings
 from mien.whole import written_whole
@@ -183,8 +183,9 @@ class Timeline:
 
     def summary(self) -> list[dict[str, Any]]:
         """A line for each person: how long in view, each expression's share of it, how often it changes."""
-        changes = self._changes()
-        lines = []
+        transitions, lines = Transitions(), []
+        for segment in self.segments():
+            transitions.add(segment)
         for person in self.persons():
             shares = {f"share_{name}": round(person.share_by_label.get(name, 0.0), 4) for name in EXPRESSIONS}
             lines.append(
@@ -194,7 +195,7 @@ class Timeline:
                     "last_s": person.last,
                     "seconds": person.seconds,
                     "dominant": person.dominant,
-                    "transitions": changes.get(person.track_id, 0),
+                    "transitions": transitions.counts.get(person.track_id, 0),
                     **shares,
                 }
             )
@@ -282,18 +283,6 @@ class Timeline:
         if kind == "svg":
             return svg(lanes, self.persons(), **told).encode()
         return png(lanes, self.persons(), **told)
-
-    def _changes(self) -> dict[int | None, int]:
-        """How often each person's segments pass from one expression to another."""
-        last: dict[int | None, str] = {}
-        changes: dict[int | None, int] = {}
-        for segment in self.segments():
-            before = last.get(segment.track_id)
-            changes[segment.track_id] = changes.get(segment.track_id, 0) + (
-                before not in (None, segment.label)
-            )
-            last[segment.track_id] = segment.label
-        return changes
 
     def _labels(self, track_id: int | None) -> list[tuple[Span, str]]:
         """What one person shows from each row until the next frame."""
