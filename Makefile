@@ -1,5 +1,5 @@
 # `make demo` needs only Python 3.11 or newer. `make check` is what CI runs.
-# .venv is the installation of a user: the wheel, [report], no torch. .venv-dev is for developers.
+# .venv is the installation of a user: the wheel, [report] or [web], no torch. .venv-dev is for developers.
 # PYTHON=... chooses another interpreter, PYTEST_ARGS=... what the tests run with.
 
 ifndef PYTHON
@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers tests clean
+.PHONY: help demo serve test check format lint types layers tests clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ help: ## this list
 demo: .venv/.installed ## install mien as a user would, and analyze a clip with it
 	.venv/bin/mien analyze examples/demo.mp4 --out demo-report --report --film
 	@echo "Open $(CURDIR)/demo-report/timeline.html in a browser"
+
+serve: .venv/.serving ## install the page as a user would, and open it
+	.venv/bin/mien serve --open
 
 test: .venv-dev/.installed ## the quick tests
 	$(DEV)/python -m pytest $(PYTEST_ARGS) -m 'not slow'
@@ -53,6 +56,10 @@ clean: ## remove both environments and everything that was made
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --constraint constraints.txt '.[report]'
+	@touch $@
+
+.venv/.serving: .venv/.installed
+	.venv/bin/pip install --quiet --constraint constraints.txt '.[web]'
 	@touch $@
 
 .venv-dev/.installed: pyproject.toml constraints.txt | python

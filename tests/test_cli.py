@@ -22,7 +22,7 @@ import pytest
 import mien
 from command_line import Run, assert_refused
 from media_files import flat_frames, tone, write_sound, write_still, write_video
-from mien import cli, workbench
+from mien import cli, running, workbench
 from mien.predictor import DEFAULT_MODEL, FACE_FILES, SPEECH_FILES, load_model
 from mien.readings import ReadingSettings
 from mien.report import DEFAULT_FORMATS
@@ -44,6 +44,7 @@ VERBS = (
     "submit",
     "fit-fusion",
     "check-submission",
+    "serve",
 )
 REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}
 
@@ -371,7 +372,7 @@ def test_verbs_are_those_listed(run: Run) -> None:
     assert code == 0
     assert all(verb in out for verb in VERBS)
     found = set()
-    for app in (cli.app, workbench.app):
+    for app in (cli.app, running.app, workbench.app):
         found |= {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
         found |= {str(group.name) for group in app.registered_groups if group.name}
     assert found == set(VERBS)

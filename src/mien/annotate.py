@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from jaxtyping import UInt8
 
+    from mien.spans import Hook
+
 
 CLOCK = Fraction(1, 90_000)
 """Seconds of a tick of the film that is written."""
@@ -67,6 +69,7 @@ def annotate(
     out: Path,
     *,
     blur: bool,
+    hook: Hook | None = None,
 ) -> None:
     """Writes the film with its marks as MP4 (H.264).
 
@@ -75,6 +78,7 @@ def annotate(
         marks: Of frames, by their number, rising; a frame that is not named has none.
         out: Where it goes.
         blur: Faces are made unrecognisable.
+        hook: Told how far it is.
 
     Raises:
         InputError: The file has no picture.
@@ -88,6 +92,8 @@ def annotate(
         picture = _open_picture(film, media.width, media.height, media.fps)
         with _Sound(original, film) as sound:
             for frame in read_frames(original):
+                if hook is not None:
+                    hook("drawing into the film", frame.time, media.duration)
                 of_frame = following.at(frame.index)
                 image = frame.image.copy()
                 if blur:

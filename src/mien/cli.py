@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien import workbench
+from mien import running, workbench
 from mien.errors import InputError, MienError
 from mien.terminal import Model, Rule, progress, tell_error
 from mien.whole import Original
@@ -45,6 +46,7 @@ MEDIA_SUFFIXES = frozenset(
 )
 """What is taken from a folder; a file that is named itself may be called anything."""
 
+app.add_typer(running.app)
 app.add_typer(workbench.app)
 
 Formats = Annotated[
@@ -232,7 +234,7 @@ def write_report(
         raise InputError(f"the report of {path} would take its place in {folder}; name another folder")
     with progress() as hook:
         analysis = Analysis(path, reading, timeline, hook)
-        with Report(folder, formats=formats, original=original) as report:
+        with Report(folder, formats=formats, original=replace(original, hook=hook)) as report:
             report.record(analysis.rows(), analysis.timeline)
             report.finish(analysis.provenance())
             persons = report.persons

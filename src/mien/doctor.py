@@ -39,6 +39,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "plot": MappingProxyType({"matplotlib": "matplotlib"}),
         "pandas": MappingProxyType({"pandas": "pandas"}),
         "report": MappingProxyType({"bokeh": "bokeh"}),
+        "web": MappingProxyType({"fastapi": "fastapi", "uvicorn": "uvicorn"}),
         "train": MappingProxyType(
             {
                 "torch": "torch",

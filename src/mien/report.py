@@ -16,7 +16,7 @@ from mien.lanes import Person, Persons
 from mien.segments import segments
 from mien.whole import Asides, Original
 from mien.writers import FILE_NAMES, WRITERS
-from mien.writing import Writer
+from mien.writing import Watcher, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +38,7 @@ class Report:
         directory: The folder; made if it is not there.
         formats: Names of `WRITERS`.
         original: The file that the report is of; None: nothing of it is shown.
+        watcher: Takes rows and segments as the files do, for who wants to see the report grow.
 
     Raises:
         InputError: A format is unknown, or the folder cannot be written to.
@@ -50,6 +51,7 @@ class Report:
         *,
         formats: Sequence[str] = DEFAULT_FORMATS,
         original: Original | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         if unknown := [name for name in formats if name not in WRITERS]:
             raise InputError(f"{unknown[0]!r} is no report format; expected some of {', '.join(WRITERS)}")
@@ -57,6 +59,7 @@ class Report:
         self._formats = tuple(dict.fromkeys((*formats, "json")))
         self._asides = Asides(self._directory, original)
         self._writers: list[Writer] = []
+        self._watchers = () if watcher is None else (watcher,)
         self.persons: tuple[Person, ...] = ()
         """Everybody seen, once the report is finished."""
         self._persons = Persons()
@@ -81,8 +84,8 @@ class Report:
         """Writes rows as they come, in the order of their frames, and the segments in them; holds neither."""
         for segment in segments(self._writing(rows), settings):
             with self._telling_where():
-                for writer in self._writers:
-                    writer.write_segment(segment)
+                for each in (*self._writers, *self._watchers):
+                    each.write_segment(segment)
 
     def finish(self, provenance: Mapping[str, object]) -> tuple[Path, ...]:
         """The files, which now stand under their final names, one per format.
@@ -105,8 +108,8 @@ class Report:
         for row in rows:
             self._persons.add(row)
             with self._telling_where():
-                for writer in self._writers:
-                    writer.write_row(row)
+                for each in (*self._writers, *self._watchers):
+                    each.write_row(row)
             yield row
 
     def _open(self) -> None:

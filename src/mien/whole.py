@@ -1,7 +1,7 @@
 """Paths in, files that are whole out: written aside and renamed, and told apart by their checksums."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -43,6 +43,8 @@ class Original:
     """The file itself is to be shown."""
     blur: bool = False
     """Faces are to be made unrecognisable wherever they are shown; frames of a report are left out then."""
+    hook: Callable[[str, float, float], None] | None = None
+    """Told how far what takes long is."""
 
     def __post_init__(self) -> None:
         if self.film and self.blur:

@@ -228,7 +228,8 @@ class Video(Quiet):
                 ((told[0], told) for told in map(json.loads, self._marks)), key=itemgetter(0)
             )
         )
-        annotate(self._original.path, marks, Path(self._file.name), blur=self._original.blur)
+        original = self._original
+        annotate(original.path, marks, Path(self._file.name), blur=original.blur, hook=original.hook)
 
 
 def _read_mark(told: list[Any]) -> Mark:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from mien.errors import MissingExtraError
 
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from mien.whole import Asides
 
 
-class Writer(Protocol):
-    """One file of a report; made with the place to open its files, named `file_name` where whole."""
-
-    file_name: str
-
-    def __init__(self, asides: Asides) -> None: ...
+@runtime_checkable
+class Watcher(Protocol):
+    """What takes rows and segments as they come."""
 
     def write_row(self, row: Row) -> None:
         """Takes a row; rows come in the order of their frames."""
 
     def write_segment(self, segment: Segment) -> None:
         """Takes a segment; segments come between rows, some seconds late."""
+
+
+class Writer(Watcher, Protocol):
+    """One file of a report; made with the place to open its files, named `file_name` where whole."""
+
+    file_name: str
+
+    def __init__(self, asides: Asides) -> None: ...
 
     def close(self, provenance: Mapping[str, object], persons: Sequence[Person], /) -> None:
         """Writes what is known only at the end."""

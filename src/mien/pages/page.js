@@ -1,0 +1,205 @@
+// The page's own code: sends files, asks how far they are, shows what came of them.
+"use strict";
+
+const KINDS = {
+  "timeline.html": "report, for a browser",
+  "timeline.csv": "table, a row for every frame and person (CSV)",
+  "segments.csv": "segments (CSV)",
+  "timeline.json": "everything (JSON)",
+  "timeline.parquet": "table for polars and pandas (Parquet)",
+  "timeline.svg": "chart (SVG)",
+  "timeline.png": "chart (PNG)",
+  "timeline.mp4": "film with boxes and labels (MP4)",
+  "timeline.vtt": "subtitles (WebVTT)",
+  "timeline.srt": "subtitles (SRT)",
+  "timeline.eaf": "ELAN",
+  "timeline.TextGrid": "Praat",
+  "timeline.openface.csv": "OpenFace's columns (CSV)",
+  "timeline.affwild2.txt": "Aff-Wild2's labels",
+  "timeline.zip": "all of them (ZIP)",
+};
+const OVER = ["done", "failed", "cancelled"];
+const KEY = "mien-jobs";
+const largest = Number(document.documentElement.dataset.largest);
+const byId = (id) => document.getElementById(id);
+const cards = new Map(); // token → its card
+let asking = 0;
+
+function say(words) { byId("said").textContent = words; }
+
+function remember() {
+  sessionStorage.setItem(KEY, JSON.stringify([...cards.keys()]));
+  byId("none").hidden = byId("jobs").children.length > 0;
+}
+
+function change(address, method) { return fetch(address, { method, headers: { "X-Mien": "1" } }); }
+
+function makeCard(name) {
+  const item = byId("job").content.cloneNode(true).firstElementChild;
+  const part = (selector) => item.querySelector(selector);
+  part(".name").textContent = name;
+  part("progress").setAttribute("aria-label", `How far ${name} is`);
+  byId("jobs").prepend(item);
+  byId("none").hidden = true;
+  const card = { item, part, name, token: null, charts: 0, over: false, request: null };
+  part(".stop").addEventListener("click", () => {
+    part(".stop").disabled = true;
+    if (card.request) card.request.abort();
+    if (card.token) change(`jobs/${card.token}/stop`, "POST").then(ask);
+  });
+  part(".remove").addEventListener("click", () => {
+    if (card.token) { change(`jobs/${card.token}`, "DELETE"); cards.delete(card.token); }
+    item.remove();
+    remember();
+    byId("files").focus();
+  });
+  part(".show").addEventListener("click", () => {
+    const frame = part(".report");
+    frame.hidden = !frame.hidden;
+    if (!frame.src) { frame.title = `Report of ${name}`; frame.src = `jobs/${card.token}/files/timeline.html?view=true`; }
+    part(".show").setAttribute("aria-expanded", String(!frame.hidden));
+    part(".show").textContent = frame.hidden ? "Show the report" : "Hide the report";
+  });
+  return card;
+}
+
+function adopt(card, token) {
+  card.token = token;
+  cards.set(token, card);
+  remember();
+  ask();
+}
+
+function finish(card, words, state) {
+  card.over = true;
+  card.item.className = state;
+  card.part(".state").textContent = words;
+  card.part("progress").hidden = true;
+  card.part(".stop").hidden = true;
+  card.part(".remove").hidden = false;
+  if (state !== "done") card.part(".latest").textContent = "";
+}
+
+function sendAll(files) {
+  const named = [...files].reverse().map((file) => [makeCard(file.name), file]); // the first comes to stand on top
+  for (const [card, file] of named.reverse()) send(card, file);
+}
+
+function send(card, file) {
+  const wishes = ["voice", "film", "video", "blur"].map((id) => `${id}=${byId(id).checked}`).join("&");
+  if (file.size > largest) {
+    finish(card, `${file.name} has ${Math.round(file.size / 1e6)} MB, and up to ${Math.round(largest / 1e6)} MB are taken; ` +
+      "cut it, or use  mien analyze  on the command line, which takes any size.", "failed");
+    return;
+  }
+  const request = card.request = new XMLHttpRequest();
+  request.open("POST", `jobs?name=${encodeURIComponent(file.name)}&${wishes}`);
+  request.setRequestHeader("X-Mien", "1");
+  request.responseType = "json";
+  card.part(".state").textContent = "Being sent.";
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable && event.total) card.part("progress").value = event.loaded / event.total;
+  });
+  request.addEventListener("load", () => {
+    card.request = null;
+    if (request.status === 201) adopt(card, request.response.token);
+    else finish(card, (request.response && request.response.detail) || `The server says ${request.status}.`, "failed");
+  });
+  request.addEventListener("error", () => finish(card, "The server does not answer; is it still running?", "failed"));
+  request.addEventListener("abort", () => finish(card, "Cancelled.", "cancelled"));
+  request.send(file);
+}
+
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+function show(card, told) {
+  if (told === null) { finish(card, "Not here any more: its time was up, or the server was started anew.", "failed"); return; }
+  const bar = card.part("progress");
+  card.part(".latest").textContent = told.latest;
+  if (told.charts > card.charts) {
+    card.charts = told.charts;
+    const chart = card.part(".chart");
+    const drawn = new Image();
+    drawn.onload = () => { chart.src = drawn.src; chart.hidden = false; };
+    drawn.src = `jobs/${card.token}/chart.svg?n=${told.charts}`;
+    chart.alt = `Chart of ${told.name}: who shows which expression over time. ${told.latest}`;
+  }
+  if (told.state === "waiting") {
+    card.part(".state").textContent = told.before === 1 ? "Waiting; one file comes first." : `Waiting; ${told.before} files come first.`;
+    bar.removeAttribute("value");
+  } else if (told.state === "analyzing") {
+    const far = told.total ? `${clock(told.done)} of ${clock(told.total)}` : clock(told.done);
+    card.part(".state").textContent = `${told.what[0].toUpperCase()}${told.what.slice(1)}: ${far}`;
+    if (told.total) bar.value = Math.min(told.done / told.total, 1); else bar.removeAttribute("value");
+  } else if (told.state === "done") {
+    finish(card, "Done.", "done");
+    card.part(".latest").textContent = "";
+    card.part(".show").hidden = false;
+    card.part(".downloads").hidden = false;
+    card.part(".downloads ul").replaceChildren(...Object.entries(told.files).map(([name, size]) => {
+      const link = document.createElement("a");
+      link.href = `jobs/${card.token}/files/${name}`;
+      link.download = "";
+      link.textContent = `${name}: ${KINDS[name]}`;
+      const line = document.createElement("li");
+      line.append(link, ` ${size < 1e6 ? Math.ceil(size / 1e3) + " kB" : (size / 1e6).toFixed(1) + " MB"}`);
+      return line;
+    }));
+  } else if (told.state === "failed") finish(card, told.message, "failed");
+  else if (told.state === "cancelled") finish(card, "Cancelled.", "cancelled");
+}
+
+async function ask() {
+  clearTimeout(asking);
+  if (!cards.size) return;
+  let running = [...cards.values()].some((card) => !card.over);
+  try {
+    const answer = await fetch(`jobs?${[...cards.keys()].map((token) => `job=${token}`).join("&")}`);
+    for (const [token, told] of Object.entries(await answer.json())) {
+      const card = cards.get(token);
+      if (card && !card.over) show(card, told);
+    }
+    say("");
+    running = [...cards.values()].some((card) => !card.over);
+  } catch {
+    if (running) say("The server does not answer; is it still running?");
+  }
+  clearTimeout(asking);
+  asking = setTimeout(ask, running ? 250 : 60000); // asking also says that somebody still looks
+}
+
+byId("files").addEventListener("change", (event) => {
+  sendAll(event.target.files);
+  event.target.value = "";
+});
+for (const kind of ["dragover", "dragenter"]) {
+  document.addEventListener(kind, (event) => { event.preventDefault(); byId("drop").classList.add("over"); });
+}
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").classList.remove("over"); });
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  byId("drop").classList.remove("over");
+  sendAll(event.dataTransfer.files);
+});
+byId("blur").addEventListener("change", () => { byId("film").disabled = byId("blur").checked; if (byId("blur").checked) byId("film").checked = false; });
+
+for (const token of JSON.parse(sessionStorage.getItem(KEY) || "[]")) {
+  const card = makeCard("…");
+  card.token = token;
+  cards.set(token, card);
+}
+if (cards.size) {
+  fetch(`jobs?${[...cards.keys()].map((token) => `job=${token}`).join("&")}`).then((answer) => answer.json()).then((told) => {
+    for (const [token, each] of Object.entries(told)) {
+      const card = cards.get(token);
+      if (each === null) { card.item.remove(); cards.delete(token); continue; } // its time was up meanwhile
+      card.name = each.name;
+      card.part(".name").textContent = each.name;
+    }
+    remember();
+    ask();
+  });
+}
