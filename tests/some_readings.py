@@ -3,7 +3,8 @@
 import numpy as np
 
 from mien.expressions import EXPRESSIONS
-from mien.timeline import FaceReading, Reading, TimelineSettings
+from mien.timeline import TimelineSettings
+from mien.views import FaceReading, Reading
 
 AS_READ = TimelineSettings(smooth=0)
 """Settings that leave probabilities as they are."""

@@ -12,11 +12,13 @@ from mien.datasets.augment import (
     WEAK,
     FaceAugmentation,
     SpeechAugmentation,
+    keep_past,
     mask_log_mel,
     vary_faces,
     vary_waveform,
 )
 from mien.spans import SAMPLE_RATE
+from mien.windows import QUIETEST
 
 STILL = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
 PLAIN = SpeechAugmentation(
@@ -197,3 +199,26 @@ def test_stretches_are_whole_columns_and_no_wider_than_they_say() -> None:
 def test_the_chance_of_masks_is_that_of_windows() -> None:
     share = masked(replace(SpeechAugmentation(), mask=0.5), 200).any(2).any(1).float().mean()
     assert 0.35 < share < 0.65
+
+
+def test_of_what_is_heard_only_a_beginning_is_kept() -> None:
+    torch.manual_seed(0)
+    window = np.random.default_rng(0).normal(0, 1, (64, 240)).astype(np.float32)
+    mask = (np.arange(240) >= 40) & (np.arange(240) < 220)
+    kept = [keep_past(window, mask, 1.0) for _ in range(200)]
+    lengths = [int(there.sum()) for _, there in kept]
+    assert min(lengths) >= 180 // 4
+    assert 110 < max(lengths) <= 121
+    for part, there in kept:
+        assert there[40]
+        assert not there[:40].any()
+        last = int(np.flatnonzero(there)[-1])
+        assert np.array_equal(part[:, : last + 1], window[:, : last + 1])
+        assert (part[:, last + 1 :] == np.float32(QUIETEST)).all()
+
+
+def test_without_a_chance_nothing_is_drawn() -> None:
+    state = torch.get_rng_state()
+    window, mask = np.ones((64, 240), np.float32), np.ones(240, np.bool_)
+    assert keep_past(window, mask, 0.0) == (window, mask)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,14 +1,17 @@
 """Networks are opened in one way, and content that is not what it should be is refused."""
 
+import os
 import subprocess
 import sys
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from media_files import flat_frames, write_video
 from mien.engine import InferenceSession, open_session, refuse_altered
 from mien.errors import CheckpointError
 
@@ -65,3 +68,20 @@ def test_altered_content_is_refused_in_one_line_with_both_sums(content: bytes) -
 def test_importing_loads_no_runtime() -> None:
     code = "import sys, mien.engine; assert not {'onnxruntime', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("code", ["mien.load_model()", "mien.analyze(CLIP)", "doctor.examine()"])
+def test_the_engine_tells_its_makers_nothing(tmp_path: Path, code: str) -> None:
+    clip = write_video(tmp_path / "clip.mp4", flat_frames(5), fps=25)
+    (tmp_path / "tmp").mkdir()
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import mien; from mien import doctor; {code.replace('CLIP', repr(str(clip)))}",
+        ],
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+        | {"TMPDIR": str(tmp_path / "tmp")},
+    )
+    assert list((tmp_path / "tmp").iterdir()) == []  # else the number of a session of its telemetry

@@ -14,7 +14,7 @@ from mien.faces import FERPLUS_LANDMARKS
 from mien.media import Frame, MediaInfo, probe
 from mien.predictor import VoicePredictor, load_model
 from mien.readings import SOUND_HZ, ReadingSettings, read_file
-from mien.timeline import Reading
+from mien.views import Reading
 from portraits import hear_speech, music, scene, scenes
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mien.expressions import EXPRESSIONS
 from mien.segments import segments
-from mien.timeline import FaceReading, Reading, Row, Segment, TimelineSettings, rows
+from mien.timeline import Row, Segment, TimelineSettings, rows
+from mien.views import FaceReading, Reading
 
 BOX = np.array([10, 20, 50, 80], dtype=np.float32)
 BARE = TimelineSettings(onset=0.4, offset=0.3, min_duration_on=0, min_duration_off=0)

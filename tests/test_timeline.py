@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
 from mien.fusion import proportion
-from mien.timeline import Reading, TimelineSettings, _Run, rows
+from mien.timeline import TimelineSettings, rows
+from mien.views import Reading, _Run
 from some_readings import AS_READ, person, probs_of, reading
 from some_rules import leaning_rule
 
@@ -152,7 +153,7 @@ def test_constant_probabilities_stay(seed, smooth, fps):
 
 
 def test_a_day_of_totals_does_not_wear_the_mean_down():
-    run, drawn = _Run(0.2), np.random.default_rng(2).dirichlet(np.ones(8), 5).astype(np.float32)
+    run, drawn = _Run(0.1, 0.1), np.random.default_rng(2).dirichlet(np.ones(8), 5).astype(np.float32)
     run._total = run._before = np.full(8, 24 * 3600 * 60.0)
     for n, probs in enumerate(drawn):
         run.append(n / 10, probs)

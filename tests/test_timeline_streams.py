@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.expressions import EXPRESSIONS
-from mien.timeline import FLAGS, Reading, TimelineSettings, rows
+from mien.timeline import FLAGS, TimelineSettings, rows
+from mien.views import Reading
 from some_readings import person, reading
 
 

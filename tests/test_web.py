@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mien
-from browsers import opened
+from browsers import CAMERA, opened
 from media_files import flat_frames, tone, write_video
 from mien.timelines import Timeline
 from mien.web import read_asset
@@ -244,6 +244,56 @@ def test_in_a_browser_by_keyboard_alone_on_a_phone_in_the_dark(server: Server, f
         assert names
         assert not [name for name in names if "<" in name]
         assert found.errors == []
+
+
+@pytest.mark.slow
+def test_in_a_browser_the_camera_is_watched_live_and_then_analyzed(server: Server) -> None:
+    with opened(server.address, arguments=CAMERA) as found:
+        page = found.page
+        page.click("#camera")
+        page.wait_for_selector(".state:has-text('Live, from the past alone: 0:0')", timeout=20_000)
+        page.wait_for_selector(".latest:has-text('nobody is seen or heard')", timeout=20_000)
+        page.wait_for_selector(".chart", timeout=20_000)
+        assert page.evaluate("byId('preview').videoWidth") == 640
+        page.wait_for_timeout(2000)
+        page.click("#cut")
+        page.wait_for_selector(".done .show", timeout=90_000)
+        assert page.is_visible("#camera")
+        page.click(".done summary")
+        with page.expect_download() as download:
+            page.click(".done .downloads a[href$='timeline.json']")
+        told = json.loads(Path(download.value.path()).read_text())
+        assert re.fullmatch(r"camera \d\d-\d\d-\d\d\.webm", told["provenance"]["file"])
+        assert told["provenance"]["has_sound"]
+        assert told["provenance"]["frames"] >= 20
+        assert not any(row[-1] for row in told["rows"])  # nothing is dropped of a file
+        assert (found.errors, found.asked) == ([], [])
+
+
+def test_what_is_filmed_is_looked_at_from_its_first_part_on(server: Server, tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mkv", flat_frames(75), fps=25, waveform=tone(440, 3.0))
+    token = server.ask("POST", "/films?name=a.mkv&voice=false", b"").told["token"]
+    content = film.read_bytes()
+    size = -(-len(content) // 12)
+    states = set()
+    for start in range(0, len(content), size):
+        assert server.ask("POST", f"/films/{token}", content[start : start + size]).status == 204
+        time.sleep(0.2)
+        told = server.ask("GET", f"/jobs?job={token}").told[token]
+        states.add((told["state"], bool(told["latest"])))
+    assert server.ask("POST", f"/films/{token}/end", b"").status == 204
+    assert ("live", True) in states
+    assert server.await_end(token)["state"] == "done"
+    got = json.loads(server.ask("GET", f"/jobs/{token}/files/timeline.json").body)
+    assert (got["provenance"]["frames"], got["provenance"]["reading"]["voice"]) == (75, False)
+    assert server.ask("POST", f"/films/{token}", b"more").status == 409
+
+
+def test_a_film_that_grows_too_large_is_refused(server: Server) -> None:
+    token = server.ask("POST", "/films?name=a.mkv", b"").told["token"]
+    answer = server.ask("POST", f"/films/{token}", bytes(20_000_001))
+    assert (answer.status, "up to 20 MB are taken" in answer.told["detail"]) == (400, True)
+    assert server.ask("DELETE", f"/jobs/{token}").status == 204
 
 
 @pytest.mark.slow

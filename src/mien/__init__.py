@@ -17,6 +17,7 @@
 'nowhere.mp4' does not exist; give the path of one video, sound or picture file on this machine
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from mien.spans import Span as Span
     from mien.timeline import TimelineSettings as TimelineSettings
     from mien.timelines import Timeline as Timeline
+
+# ONNX Runtime tells its makers that it is used, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "EXPRESSIONS": "expressions",

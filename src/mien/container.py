@@ -128,7 +128,7 @@ def _open_container(path: Path) -> InputContainer:
         )
     # The lists keep a file from making FFmpeg open other files or addresses; pattern_type keeps a name with
     # % or * in it from being taken for a series.
-    options = {"protocol_whitelist": "file", "format_whitelist": _readable_formats(), "pattern_type": "none"}
+    options = {"protocol_whitelist": "file", "format_whitelist": readable_formats(), "pattern_type": "none"}
     try:
         return av.open(f"file:{path}", "r", options=options, metadata_errors="replace")
     except FFmpegError as error:
@@ -140,7 +140,7 @@ def _open_container(path: Path) -> InputContainer:
 
 
 @cache
-def _readable_formats() -> str:
+def readable_formats() -> str:
     """FFmpeg's names of the formats that are read, as its option wants them."""
     return ",".join(sorted(set(",".join(av.formats_available).split(",")) - REFUSED_FORMATS))
 

@@ -21,14 +21,16 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from mien.chart import clock, svg
 from mien.errors import InputError, MienError
 from mien.lanes import Lanes, Persons
+from mien.live import LOOKS_HZ, Live
 from mien.pipeline import Analysis
 from mien.readings import ReadingSettings
 from mien.report import Report
-from mien.segments import who
+from mien.segments import segments, who
 from mien.whole import Original
 from mien.writers import WRITERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from mien.timeline import Row, Segment
@@ -53,7 +55,10 @@ BETWEEN_CHARTS = 1.0
 LONGEST_NAME = 120
 """Bytes of a name that are kept, its suffix apart."""
 
-State = Literal["arriving", "waiting", "analyzing", "done", "failed", "cancelled"]
+OUT_OF_SIGHT = 3.0
+"""Seconds without anything new after which what is being filmed counts as over."""
+
+State = Literal["arriving", "live", "waiting", "analyzing", "done", "failed", "cancelled"]
 
 
 class _Cancelled(Exception):  # noqa: N818
@@ -100,12 +105,16 @@ class Job:
     chart: bytes = b""
     """The chart so far, as SVG."""
     n_charts: int = 0
+    dropped: int = 0
+    """Frames that came too fast to be looked at live."""
     files: dict[str, int] = field(default_factory=dict)
     """Names of the files of the report, and their sizes in bytes."""
     seen: float = field(default_factory=monotonic)
     """When somebody last looked."""
     stopped: bool = False
     """It is to end."""
+    filmed: bool = False
+    """Nothing more comes of what is being filmed."""
 
     @property
     def path(self) -> Path:
@@ -196,10 +205,25 @@ class Jobs:
                 "use  mien analyze  on the command line, or make room"
             )
 
+    def watch(self, job: Job) -> None:
+        """Looks at what is being filmed while its file grows; once it is over the job is entered."""
+        with self._changed:
+            if job.state != "arriving":
+                return
+            job.state = "live"
+        Thread(target=self._watch, args=(job,), daemon=True).start()
+
+    def _watch(self, job: Job) -> None:
+        try:
+            watch_live(job)
+        except Exception:  # what was filmed is analyzed in any case, and what is wrong with it told then
+            logger.exception("%s", job.name)
+        self.enter(job)
+
     def enter(self, job: Job) -> None:
         """Lines up a job whose file is whole."""
         with self._changed:
-            if job.state == "arriving":
+            if job.state in ("arriving", "live") and not job.stopped:
                 job.state = "waiting"
                 self._waiting.append(job)
                 self._changed.notify_all()
@@ -224,7 +248,7 @@ class Jobs:
             job.stopped = True
             if job in self._waiting:
                 self._waiting.remove(job)
-            if job.state in ("arriving", "waiting"):
+            if job.state in ("arriving", "live", "waiting"):
                 job.state = "cancelled"
                 shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -280,6 +304,28 @@ class Jobs:
                 ]
             for job in left:
                 self.forget(job)
+
+
+def watch_live(job: Job) -> None:
+    """Draws what a growing file shows, from the past alone, until it is over.
+
+    Raises:
+        MienError: It cannot be read.
+    """
+    reading = ReadingSettings(voice=job.wishes.voice, sample_hz=LOOKS_HZ)
+    with Live(str(job.path), reading, patience=OUT_OF_SIGHT) as running:
+        growing = _Growing(job, running.model.name)
+
+        def shown() -> Iterator[Row]:
+            for row in running.rows():
+                job.what, job.done, job.dropped = "live", row.time, running.n_dropped
+                growing.write_row(row)
+                yield row
+                if job.stopped or job.filmed:
+                    return
+
+        for segment in segments(shown(), running.timeline):
+            growing.write_segment(segment)
 
 
 def make_report(job: Job) -> None:

@@ -20,8 +20,8 @@ from mien.faces import Face, Template, find_faces
 from mien.media import Frame, FramePart, read_frames, read_sound
 from mien.predictor import DEFAULT_MODEL, FacePredictor, ModelInfo, VoicePredictor
 from mien.speech import hear
-from mien.timeline import FaceReading, Reading
 from mien.tracking import Tracker
+from mien.views import FaceReading, Reading
 from mien.voice import Voice
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: 
         heard = voice.at(sampled.time)
         faces = None
         if sampled.faces is not None:
-            faces = tuple(_read_face(face, predict, settings.region) for face in sampled.faces)
+            faces = tuple(read_face(face, predict, settings.region) for face in sampled.faces)
         yield Reading(
             frame=sampled.index,
             time=sampled.time,
@@ -139,7 +139,10 @@ def _wanted(frames: Iterator[Frame], settings: ReadingSettings) -> Iterator[Fram
             yield frame if settings.region is None else FramePart(frame, settings.region)
 
 
-def _read_face(face: Face, predict: FacePredictor, region: tuple[int, int, int, int] | None) -> FaceReading:
+def read_face(
+    face: Face, predict: FacePredictor, region: tuple[int, int, int, int] | None = None
+) -> FaceReading:
+    """What a face's crop says, and where the face is in the whole frame of which `region` was looked at."""
     corner = (0, 0) if region is None else region[:2]
     return FaceReading(
         track_id=face.track_id,

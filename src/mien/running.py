@@ -1,14 +1,21 @@
-"""Verbs that go on until they are stopped: the page."""
+"""Verbs that go on until they are stopped: the page, and what is looked at live."""
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mien.errors import InputError
+from mien.terminal import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mien.timeline import Row
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -55,3 +62,56 @@ def serve(
             webbrowser.open(address)
         config = uvicorn.Config(create_app(jobs, host), log_level="warning", access_log=False, lifespan="off")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+@app.command()
+def live(
+    source: Annotated[
+        str, typer.Argument(help="Number of a camera, an rtsp:// address, or a .ts or .mkv file that grows.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report, which is written when it ends.")],
+    formats: Annotated[
+        str, typer.Option(help="As for  mien analyze; all but video.")
+    ] = "csv,json,segments,svg",
+    model: Model = "mien-s",
+    voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
+    smooth: Annotated[float, typer.Option(help="Seconds of the past over which is averaged.")] = 0.5,
+    low_confidence: Annotated[
+        float, typer.Option(help="Rows whose largest probability is below this are flagged as doubtful.")
+    ] = 0.4,
+    patience: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without anything new after which it ends.")
+    ] = 5.0,
+) -> None:
+    """Say who shows what while it happens, from the past alone; Ctrl-C ends it and writes the report."""
+    from mien.live import LOOKS_HZ, Live
+    from mien.readings import ReadingSettings
+    from mien.report import Report
+    from mien.timeline import TimelineSettings
+
+    reading = ReadingSettings(model=model, voice=voice, sample_hz=LOOKS_HZ)
+    timeline = TimelineSettings(smooth=smooth, low_confidence=low_confidence)
+    with (
+        Live(source, reading, timeline, patience=patience) as running,
+        Report(out, formats=[name.strip() for name in formats.split(",")]) as report,
+    ):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: running.stop())
+        report.record(tell(running.rows()), running.timeline)
+        told = running.provenance()
+        report.finish(told)
+    soon, late = (f"{1000 * told[f'latency_{name}_s']:.0f} ms" for name in ("median", "95"))
+    typer.echo(
+        f"{told['frames']} frames, {told['dropped']} of them dropped; rows came {soon} after their picture, "
+        f"95 % within {late}; report in {out}",
+        err=True,
+    )
+
+
+def tell(rows: Iterable[Row]) -> Iterator[Row]:
+    """Prints each row as it passes: time, who, expression, probability, and what is to be said of it."""
+    for row in rows:
+        label = "" if row.probs is None else f"{row.label}\t{row.probs.max():.2f}"
+        who = "" if row.track_id is None else row.track_id
+        typer.echo(f"{row.time:.3f}\t{who}\t{label or chr(9)}\t{','.join(sorted(row.flags))}")
+        yield row

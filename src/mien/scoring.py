@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from mien.predictor import ModelInfo
     from mien.samples import Sample, Source, View
     from mien.spans import Hook
-    from mien.timeline import Reading, Row
+    from mien.timeline import Row
+    from mien.views import Reading
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from mien.expressions import EXPRESSIONS
 from mien.spans import Span
-from mien.timeline import TIME_SLACK, Segment
+from mien.timeline import Segment
+from mien.views import TIME_SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

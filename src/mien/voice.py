@@ -20,7 +20,7 @@ from mien.windows import N_COLUMNS, cut_window, first_column
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxtyping import Float32
+    from jaxtyping import Bool, Float32
 
     from mien.predictor import VoicePredictor
 
@@ -41,6 +41,13 @@ class Heard:
     """None where nobody speaks, or without a predictor."""
     silent: bool
     """There is next to no sound, or no sound track."""
+
+
+def past_window(
+    log_mel: Float32[np.ndarray, "mels columns"],
+) -> tuple[Float32[np.ndarray, "mels window"], Bool[np.ndarray, "window"]]:
+    """The window centred on the end of some columns, whose other half is to come; and which are there."""
+    return cut_window(log_mel, log_mel.shape[1] - N_COLUMNS // 2)
 
 
 class Voice:

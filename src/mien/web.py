@@ -161,15 +161,36 @@ async def receive(
     return {"token": job.token}
 
 
+@router.post("/films", status_code=201, dependencies=BY_PAGE)
+async def begin_film(jobs: Queue, name: str, voice: bool = True) -> dict[str, str]:
+    """A job for what is being filmed, whose parts follow."""
+    return {"token": jobs.receive(name, Wishes(voice=voice), 0).token}
+
+
+@router.post("/films/{token}", status_code=204, dependencies=BY_PAGE)
+async def add_to_film(request: Request, job: Found, jobs: Queue) -> None:
+    """Takes the next part of what is being filmed, which is looked at from the first part on."""
+    if job.state not in ("arriving", "live"):
+        raise HTTPException(409, "this film is over already")
+    await take(request, job, jobs)
+    jobs.watch(job)
+
+
+@router.post("/films/{token}/end", status_code=204, dependencies=BY_PAGE)
+async def end_film(job: Found) -> None:
+    """Nothing more comes: the film is analyzed like any other file."""
+    job.filmed = True
+
+
 async def take(request: Request, job: Job, jobs: Jobs) -> None:
-    """Writes what is sent to where a job wants it.
+    """Adds what is sent to what there is of a job's file.
 
     Raises:
         InputError: It is larger than is taken, or there is no room.
     """
-    size = 0
     try:
-        with job.path.open("wb") as file:
+        with job.path.open("ab") as file:
+            size = file.tell()
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > jobs.largest:
@@ -199,6 +220,7 @@ def tell(job: Job, jobs: Jobs) -> dict[str, Any]:
         "message": job.message,
         "latest": job.latest,
         "charts": job.n_charts,
+        "dropped": job.dropped,
         "files": job.files,
     }
 

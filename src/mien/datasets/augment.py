@@ -16,9 +16,10 @@ import torch
 
 from mien.errors import InputError
 from mien.spans import SAMPLE_RATE
+from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
+    from jaxtyping import Bool, Float, Float32
     from torch import Tensor
 
 
@@ -74,6 +75,9 @@ class SpeechAugmentation:
     """Widest masked stretch, columns; two stretches."""
     mask: float = 0.8
     """Chance of SpecAugment masks."""
+    past: float = 0.0
+    """Chance that of what is heard only the beginning is there, a quarter to two thirds: the rest is to come,
+    as it is live."""
 
 
 def vary_faces(
@@ -157,6 +161,18 @@ def vary_waveform(
     gain = 10 ** ((2 * draw[6] - 1) * config.gain_db / 20)
     varied = np.clip((varied + noise) * gain, -1, 1)
     return np.asarray(varied, np.float32)
+
+
+def keep_past(
+    window: Float32[np.ndarray, "M F"], mask: Bool[np.ndarray, "F"], chance: float
+) -> tuple[Float32[np.ndarray, "M F"], Bool[np.ndarray, "F"]]:
+    """The window, or with some chance the beginning of what is heard in it, and which columns are there."""
+    if not chance or torch.rand(()) >= chance:
+        return window, mask
+    inside = np.flatnonzero(mask)
+    share = 0.25 + (2 / 3 - 0.25) * float(torch.rand(()))
+    coming = np.arange(len(mask)) > inside[int(share * len(inside))]
+    return np.where(coming, np.float32(QUIETEST), window), mask & ~coming
 
 
 def mask_log_mel(

@@ -14,6 +14,7 @@ import torch
 from mien.datasets.augment import (
     FaceAugmentation,
     SpeechAugmentation,
+    keep_past,
     mask_log_mel,
     vary_faces,
     vary_waveform,
@@ -202,6 +203,7 @@ class SpeechBatches:
             slack = min(n_columns // 8, mel.shape[1] // 2)  # of the shortest clip, some sound stays inside
             low, high = min(spare, 0) - slack, max(spare, 0) + slack
             window, mask = cut_window(mel, int(torch.randint(low, high + 1, ())), n_columns)
+            window, mask = keep_past(window, mask, self.augmentation.past)
             windows.append(window)
             masks.append(mask)
         mels, column_mask = torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))

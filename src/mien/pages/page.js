@@ -45,6 +45,7 @@ function makeCard(name) {
   part(".stop").addEventListener("click", () => {
     part(".stop").disabled = true;
     if (card.request) card.request.abort();
+    if (card.cut) card.cut();
     if (card.token) change(`jobs/${card.token}/stop`, "POST").then(ask);
   });
   part(".remove").addEventListener("click", () => {
@@ -110,6 +111,51 @@ function send(card, file) {
   request.send(file);
 }
 
+// What is filmed is sent as it comes, in order, and looked at meanwhile.
+async function film() {
+  if (!navigator.mediaDevices || !window.MediaRecorder) {
+    say("This browser gives the camera only to pages of this machine or over https.");
+    return;
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, frameRate: 25 }, audio: true });
+  } catch (error) {
+    say(`The camera or the microphone is not to be had (${error.name}); connect them, and allow this page to use them.`);
+    return;
+  }
+  say("");
+  const kind = ["video/webm;codecs=vp8,opus", "video/webm", "video/mp4"].find((each) => MediaRecorder.isTypeSupported(each));
+  const now = new Date().toTimeString().slice(0, 8).replaceAll(":", "-");
+  const name = `camera ${now}.${kind.startsWith("video/webm") ? "webm" : "mp4"}`;
+  const card = makeCard(name);
+  const recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 1500000 });
+  const headers = { "X-Mien": "1" };
+  let sent = fetch(`films?name=${encodeURIComponent(name)}&voice=${byId("voice").checked}`, { method: "POST", headers })
+    .then((answer) => answer.json()).then((told) => { adopt(card, told.token); });
+  const stop = () => { if (recorder.state !== "inactive") recorder.stop(); };
+  recorder.addEventListener("dataavailable", (event) => {
+    sent = sent.then(() => fetch(`films/${card.token}`, { method: "POST", headers, body: event.data })).then((answer) => {
+      if (!answer.ok) stop(); // it was cancelled, or is as large as is taken
+    });
+  });
+  recorder.addEventListener("stop", () => {
+    for (const track of stream.getTracks()) track.stop();
+    byId("preview").srcObject = null;
+    byId("preview").hidden = byId("cut").hidden = true;
+    byId("camera").hidden = false;
+    byId("camera").focus();
+    sent.then(() => change(`films/${card.token}/end`, "POST")).catch(() => say("The server does not answer; is it still running?"));
+  });
+  byId("cut").onclick = card.cut = stop;
+  byId("camera").hidden = true;
+  byId("preview").hidden = byId("cut").hidden = false;
+  byId("preview").srcObject = stream;
+  byId("preview").play();
+  byId("cut").focus();
+  recorder.start(200);
+}
+
 function clock(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
@@ -127,7 +173,11 @@ function show(card, told) {
     drawn.src = `jobs/${card.token}/chart.svg?n=${told.charts}`;
     chart.alt = `Chart of ${told.name}: who shows which expression over time. ${told.latest}`;
   }
-  if (told.state === "waiting") {
+  if (told.state === "arriving" || told.state === "live") {
+    const dropped = told.dropped ? `; ${told.dropped} frames came too fast to be looked at` : "";
+    card.part(".state").textContent = `Live, from the past alone: ${clock(told.done)}${dropped}`;
+    bar.removeAttribute("value");
+  } else if (told.state === "waiting") {
     card.part(".state").textContent = told.before === 1 ? "Waiting; one file comes first." : `Waiting; ${told.before} files come first.`;
     bar.removeAttribute("value");
   } else if (told.state === "analyzing") {
@@ -184,6 +234,7 @@ document.addEventListener("drop", (event) => {
   byId("drop").classList.remove("over");
   sendAll(event.dataTransfer.files);
 });
+byId("camera").addEventListener("click", film);
 byId("blur").addEventListener("change", () => { byId("film").disabled = byId("blur").checked; if (byId("blur").checked) byId("film").checked = false; });
 
 for (const token of JSON.parse(sessionStorage.getItem(KEY) || "[]")) {
