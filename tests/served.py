@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from mien.jobs import Jobs
+from mien.lineup import Jobs
 from mien.web import create_app
 
 

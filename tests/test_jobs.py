@@ -1,9 +1,6 @@
-"""The queue: one file after the other, cancelled at once, forgotten with all that there is of it."""
+"""A file that came over the page: its chart grows, and its report holds every export."""
 
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from growing import grown
 from media_files import flat_frames, tone, write_sound, write_video
-from mien import jobs as jobs_module
+from mien import jobs
 from mien.errors import InputError
-from mien.jobs import LONGEST_NAME, Job, Jobs, Wishes, plain_name
+from mien.jobs import LONGEST_NAME, Cancelled, Job, Wishes, make_report, plain_name, watch_live
 from mien.writers import FILE_NAMES
 
 
@@ -24,158 +22,61 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(path, flat_frames(50), fps=25, waveform=tone(440, 2.0))
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    with Jobs(tmp_path / "jobs") as made:
-        yield made
-
-
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to that in time"
-        time.sleep(0.01)
-
-
-def enter(jobs: Jobs, path: Path, wishes: Wishes | None = None, name: str | None = None) -> Job:
-    job = jobs.receive(name or path.name, wishes or Wishes(), path.stat().st_size)
+def come(path: Path, folder: Path, wishes: Wishes | None = None) -> Job:
+    job = Job(token="t", name=path.name, folder=folder, wishes=wishes or Wishes())
+    job.path.parent.mkdir(parents=True)
     shutil.copyfile(path, job.path)
-    jobs.enter(job)
     return job
 
 
-def is_over(job: Job) -> bool:
-    return job.state in ("done", "failed", "cancelled")
-
-
-def test_a_file_becomes_a_report_with_every_export_and_leaves_itself(jobs: Jobs, film: Path) -> None:
-    job = enter(jobs, film, Wishes(video=True))
-    until(lambda: is_over(job))
-    assert (job.state, job.message) == ("done", "")
+def test_a_report_has_every_export_and_all_of_them_in_one(film: Path, tmp_path: Path) -> None:
+    job = come(film, tmp_path / "job", Wishes(video=True))
+    make_report(job)
     assert set(job.files) == {*FILE_NAMES, "timeline.zip"}
     assert {name: (job.report / name).stat().st_size for name in job.files} == job.files
     with ZipFile(job.report / "timeline.zip") as archive:
         assert set(archive.namelist()) == set(FILE_NAMES)
         assert archive.testzip() is None
-    assert not job.path.exists()
-    assert b"so far" not in job.chart
+    assert job.chart == (job.report / "timeline.svg").read_bytes()
 
 
 def test_a_chart_grows_before_the_report_is_there(
-    jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "BETWEEN_CHARTS", 0.0)
     drawn = []
-    job = jobs.receive("a.mp4", Wishes(), 1)
-    monkeypatch.setattr(jobs_module, "svg", lambda *_, title, **told: drawn.append((title, told)) or "<svg/>")
-    shutil.copyfile(film, job.path)
-    jobs.enter(job)
-    until(lambda: is_over(job))
-    assert drawn[0] == ("a.mp4", {"caption": "model mien-s · so far"})
+    monkeypatch.setattr(jobs, "BETWEEN_CHARTS", 0.0)
+    monkeypatch.setattr(jobs, "svg", lambda *_, title, **told: drawn.append((title, told)) or "<svg/>")
+    job = come(film, tmp_path / "job")
+    make_report(job)
+    assert drawn[0] == ("film.mp4", {"caption": "model mien-s · so far"})
     assert job.n_charts == len(drawn) + 1
     assert job.latest.endswith("nobody is seen or heard")
 
 
-def test_sound_alone_has_a_report_without_a_film(jobs: Jobs, tmp_path: Path) -> None:
-    job = enter(jobs, write_sound(tmp_path / "a.wav", [(0.0, tone(440, 1.0))]), Wishes(video=True))
-    until(lambda: is_over(job))
-    assert job.state == "done"
+def test_sound_alone_has_a_report_without_a_film(tmp_path: Path) -> None:
+    sound = write_sound(tmp_path / "a.wav", [(0.0, tone(440, 1.0))])
+    job = come(sound, tmp_path / "job", Wishes(video=True))
+    make_report(job)
     assert set(job.files) == {*FILE_NAMES, "timeline.zip"} - {"timeline.mp4"}
 
 
-def test_what_is_no_media_fails_in_a_line_that_names_no_folder_of_the_server(
-    jobs: Jobs, film: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "a.txt").write_text("no film")
-    job, following = enter(jobs, tmp_path / "a.txt"), enter(jobs, film)
-    until(lambda: is_over(job))
-    assert job.state == "failed"
-    assert job.message.startswith("'a.txt' cannot be opened as video, sound or picture")
-    assert str(tmp_path) not in job.message
-    assert not job.folder.exists()
-    until(lambda: is_over(following))
-    assert following.state == "done"
+def test_what_is_stopped_ends_from_within(film: Path, tmp_path: Path) -> None:
+    job = come(film, tmp_path / "job")
+    job.stopped = True
+    with pytest.raises(Cancelled):
+        make_report(job)
+    assert not job.report.exists()
 
 
-def test_a_mistake_of_mien_itself_does_not_stop_the_queue(
-    jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs_module, "Analysis", lambda *_, **__: 1 / 0)
-        job = enter(jobs, film)
-        until(lambda: is_over(job))
-    assert (job.state, job.message) == ("failed", "mien itself failed on film.mp4; where it runs it says why")
-    following = enter(jobs, film)
-    until(lambda: is_over(following))
-    assert following.state == "done"
-
-
-def test_cancelling_ends_what_runs_and_what_waits(
-    jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = jobs_module._Growing._tell
-    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.05), real(self))[1])
-    running, waiting, last = (enter(jobs, film, name=f"{n}.mp4") for n in range(3))
-    until(lambda: running.state == "analyzing" and running.done > 0)
-    assert (jobs.before(waiting), jobs.before(last)) == (1, 2)
-    jobs.stop(waiting)
-    assert waiting.state == "cancelled"
-    assert not waiting.folder.exists()
-    assert jobs.before(last) == 1
-    jobs.stop(running)
-    until(lambda: is_over(running))
-    assert running.state == "cancelled"
-    assert not running.folder.exists()
-    until(lambda: is_over(last))
-    assert last.state == "done"
-
-
-def test_what_nobody_looks_at_is_deleted(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = jobs_module._Growing._tell
-    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.05), real(self))[1])
-    with Jobs(tmp_path / "jobs", left_after=0.4, kept_for=1.5) as jobs:
-        left, looked_at = enter(jobs, film), enter(jobs, film)
-        until(lambda: jobs.get(looked_at.token) is looked_at and is_over(left))
-        assert left.state == "cancelled"
-        assert jobs.get(left.token) is None
-        until(lambda: jobs.get(looked_at.token) is looked_at and is_over(looked_at))
-        assert looked_at.state == "done"
-        until(lambda: not looked_at.folder.exists())
-        assert jobs.get(looked_at.token) is None
-    assert not (tmp_path / "jobs").exists()
-
-
-def test_closing_ends_what_runs_and_leaves_nothing(tmp_path: Path, film: Path) -> None:
-    with Jobs(tmp_path / "jobs") as jobs:
-        job = enter(jobs, film)
-        enter(jobs, film)
-        until(lambda: job.state == "analyzing")
-    assert not (tmp_path / "jobs").exists()
-
-
-def test_forgetting_deletes_the_report(jobs: Jobs, film: Path) -> None:
-    job = enter(jobs, film)
-    until(lambda: is_over(job))
-    jobs.forget(job)
-    assert not job.folder.exists()
-    assert jobs.get(job.token) is None
-
-
-def test_too_large_too_many_and_no_room_are_refused_with_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Jobs(tmp_path / "jobs", largest=5_000_000) as jobs:
-        with pytest.raises(InputError, match=re.escape("has 2000 MB, and up to 5 MB are taken; cut it")):
-            jobs.receive("a.mp4", Wishes(), 2_000_000_000)
-        monkeypatch.setattr(jobs_module, "MOST_WAITING", 2)
-        jobs.receive("a.mp4", Wishes(), 1)
-        jobs.receive("a.mp4", Wishes(), 1)
-        with pytest.raises(InputError, match="2 files are waiting already"):
-            jobs.receive("a.mp4", Wishes(), 1)
-        usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        with pytest.raises(InputError, match="there is room for 1 MB"):
-            jobs.refuse_size(2_000_000)
+def test_what_is_filmed_shows_while_it_grows_and_until_it_is_over(film: Path, tmp_path: Path) -> None:
+    job = Job(token="t", name="film.ts", folder=tmp_path / "job", wishes=Wishes(voice=False))
+    job.path.parent.mkdir(parents=True)
+    with grown(film, job.path):
+        watch_live(job)
+    assert job.what == "live"
+    assert abs(job.done - 1.96) < 0.1
+    assert job.n_charts >= 1
+    assert not job.report.exists()
 
 
 def test_the_film_and_blurred_faces_do_not_go_together() -> None:

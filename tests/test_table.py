@@ -31,6 +31,7 @@ FROZEN = {
     )
 }
 FROZEN["1.1"] = FROZEN["1.2"] = FROZEN["1.0"]  # they changed the JSON's provenance alone
+FROZEN["1.3"] = (f"{FROZEN['1.2'][0]} dropped", FROZEN["1.2"][1])
 """What each version of the schema promised; a version that was released is never edited."""
 
 

@@ -223,10 +223,10 @@ def test_in_a_browser_by_keyboard_alone_on_a_phone_in_the_dark(server: Server, f
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == "files"
         reached = []
-        for _ in range(4):
+        for _ in range(5):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id"))
-        assert reached == ["voice", "video", "film", "blur"]
+        assert reached == ["camera", "voice", "video", "film", "blur"]
         page.keyboard.press("Space")
         assert page.evaluate("[byId('blur').checked, byId('film').disabled]") == [True, True]
         page.set_input_files("#files", film)

@@ -117,6 +117,7 @@ FROZEN_JSON = {
     )
 }
 FROZEN_JSON["1.1"] = FROZEN_JSON["1.2"] = FROZEN_JSON["1.0"]  # they changed provenance alone
+FROZEN_JSON["1.3"] = FROZEN_JSON["1.2"]  # it added a column of the rows
 """Keys of the file, of a segment and of a person in each version of the schema."""
 
 
@@ -175,6 +176,12 @@ FROZEN_PROVENANCE["1.1"] = FROZEN_PROVENANCE["1.0"] | {
 }
 FROZEN_PROVENANCE["1.2"] = FROZEN_PROVENANCE["1.1"] | {
     "reading": "model voice sample_hz n_threads start end region min_face_px boxes"
+}
+FROZEN_PROVENANCE["1.3"] = FROZEN_PROVENANCE["1.2"] | {
+    "timeline": (
+        "smooth causal max_gap fusion voice_weight face_weight speaker low_confidence "
+        "onset offset min_duration_on min_duration_off"
+    )
 }
 """Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
 

@@ -35,7 +35,7 @@ def serve(
 
     import uvicorn
 
-    from mien.jobs import Jobs
+    from mien.lineup import Jobs
     from mien.web import create_app, is_loopback
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

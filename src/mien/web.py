@@ -19,7 +19,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from mien.errors import InputError
-from mien.jobs import Job, Jobs, Wishes
+from mien.jobs import Job, Wishes
+from mien.lineup import Jobs
 
 HEADERS = {
     "Cache-Control": "no-store",
