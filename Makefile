@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format lint types layers tests clean
+.PHONY: help demo serve site test check format lint types layers tests clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,9 @@ demo: .venv/.installed ## install mien as a user would, and analyze a clip with 
 
 serve: .venv/.serving ## install the page as a user would, and open it
 	.venv/bin/mien serve --open
+
+site: .venv-dev/.installed ## the documents as a site, in site/
+	$(DEV)/mkdocs build --quiet
 
 test: .venv-dev/.installed ## the quick tests
 	$(DEV)/python -m pytest $(PYTEST_ARGS) -m 'not slow'
@@ -50,7 +53,7 @@ format: .venv-dev/.installed ## format the code and mend what ruff can
 	$(DEV)/ruff format .
 
 clean: ## remove both environments and everything that was made
-	rm -rf .venv .venv-dev demo-report dist .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
