@@ -111,6 +111,7 @@ def own(folder: Path, *rows: str, head: str = "path,label") -> Path:
     return folder / "own.csv"
 
 
+@pytest.mark.slow
 def test_stills_sound_and_video_are_rows_alike(tmp_path: Path) -> None:
     write_still(tmp_path / "face.png", PORTRAIT)
     write_still(tmp_path / "grey.png", next(flat_frames(1)))

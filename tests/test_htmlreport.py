@@ -105,6 +105,7 @@ def test_long_lists_of_segments_say_what_they_leave_out() -> None:
     assert "7 more are in segments.csv" in text
 
 
+@pytest.mark.slow
 def test_pictures_and_film_are_shown_only_if_wanted(tmp_path: Path, film: Path) -> None:
     none = report(tmp_path / "a").read_text(encoding="utf-8")
     shown = report(tmp_path / "b", original=Original(path=film)).read_text(encoding="utf-8")

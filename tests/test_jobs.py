@@ -68,6 +68,7 @@ def test_what_is_stopped_ends_from_within(film: Path, tmp_path: Path) -> None:
     assert not job.report.exists()
 
 
+@pytest.mark.slow
 def test_what_is_filmed_shows_while_it_grows_and_until_it_is_over(film: Path, tmp_path: Path) -> None:
     job = Job(token="t", name="film.ts", folder=tmp_path / "job", wishes=Wishes(voice=False))
     job.path.parent.mkdir(parents=True)

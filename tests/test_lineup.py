@@ -101,6 +101,7 @@ def test_cancelling_ends_what_runs_and_what_waits(
     assert last.state == "done"
 
 
+@pytest.mark.slow
 def test_what_nobody_looks_at_is_deleted(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = jobs_module._Growing._tell
     monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.05), real(self))[1])

@@ -81,6 +81,7 @@ def test_where_nobody_speaks_the_fused_probabilities_are_the_faces_bit_for_bit(r
         assert "no_speech" in row.flags
 
 
+@pytest.mark.slow
 def test_music_changes_nothing_bit_for_bit(clip: Path, rows: list[Row], folder: Path) -> None:
     """Nor does it matter whether somebody listens."""
     mute = write_video(folder / "mute.mp4", scenes((2, (60,)), (2, ()), (1, (60,))))

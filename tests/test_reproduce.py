@@ -118,6 +118,7 @@ def test_a_fold_is_fitted_without_its_own_labels(votes: Votes, make) -> None:
     assert np.isfinite(part.fit_face).all()
 
 
+@pytest.mark.slow
 def test_every_clip_is_judged_by_every_rule(votes: Votes) -> None:
     said = judge(votes, no_hook)
     assert {len(names) for names in said.values()} == {len(votes.clips)}

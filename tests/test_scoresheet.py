@@ -132,6 +132,7 @@ def test_notes_are_counted_by_kind() -> None:
     }
 
 
+@pytest.mark.slow
 def test_pictures_are_written_wider_where_there_are_two(tmp_path: Path) -> None:
     widths = {}
     for name, mine in {"one": predictions(post=None), "two": predictions()}.items():

@@ -336,6 +336,7 @@ def test_the_whole_table_runs_in_order_and_each_run_serves_all_who_need_it(
     assert not (tmp_path / "eq3" / "seed-1").exists()
 
 
+@pytest.mark.slow
 def test_rows_without_a_run_are_made_of_kept_opinions(
     paired: Path, tmp_path: Path, pretended: list[tuple[str, int]]
 ) -> None:

@@ -182,6 +182,7 @@ def test_ask_9_weights_are_there_without_a_network(two: Path, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ask_10_labels_are_steady_and_gaps_are_honest(two: Path) -> None:
     timeline = mien.analyze(two, mien.ReadingSettings(voice=False))
     away = [row for row in timeline.rows if 0.9 < row.time < 1.5]

@@ -127,7 +127,7 @@ def results(out: Path) -> dict[str, object]:
     return left
 
 
-@pytest.mark.parametrize("save_every", [2, 5])
+@pytest.mark.parametrize("save_every", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     config: TrainConfig, data: Path, run: Path, tmp_path: Path, save_every: int, monkeypatch
 ) -> None:
@@ -142,6 +142,7 @@ def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     assert results(tmp_path) == results(run)
 
 
+@pytest.mark.slow
 def test_interruption_between_best_and_state_is_mended(
     data: Path, tmp_path: Path, run: Path, config, monkeypatch
 ):
@@ -259,6 +260,7 @@ def test_missing_data_are_said(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_run_that_starts_from_a_checkpoint_has_its_weights_and_says_so(
     config: TrainConfig, data: Path, run: Path, tmp_path: Path
 ) -> None:
@@ -460,6 +462,7 @@ def test_mixup_blends_pairs_and_joins_masks() -> None:
     assert torch.equal(same, torch.eye(6))
 
 
+@pytest.mark.slow
 def test_32_faces_are_learnt_by_heart(data: Path) -> None:
     config = override(
         CONFIGS["face"], ["batch_size=32", "balance=0", "network.dropout=0", "learning_rate=0.002"]

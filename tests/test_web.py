@@ -270,6 +270,7 @@ def test_in_a_browser_the_camera_is_watched_live_and_then_analyzed(server: Serve
         assert (found.errors, found.asked) == ([], [])
 
 
+@pytest.mark.slow
 def test_what_is_filmed_is_looked_at_from_its_first_part_on(server: Server, tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mkv", flat_frames(75), fps=25, waveform=tone(440, 3.0))
     token = server.ask("POST", "/films?name=a.mkv&voice=false", b"").told["token"]

@@ -164,9 +164,9 @@ def analyze(
 ) -> Timeline:
     """The whole expression timeline of a file, in memory; `stream` is for long ones.
 
-    >>> timeline = analyze("examples/demo.mp4")
+    >>> timeline = analyze("examples/demo.mp4", ReadingSettings(end=2.0))
     >>> timeline.provenance["frames"], timeline.rows[-1].frame
-    (250, 249)
+    (50, 49)
     """
     analysis = Analysis(path, reading, timeline, hook)
     found = list(analysis.rows())

@@ -48,15 +48,15 @@ class Timeline:
     """All rows of a file, and where they come from.
 
     >>> import mien
-    >>> timeline = mien.analyze("examples/demo.mp4")
+    >>> timeline = mien.analyze("examples/demo.mp4", mien.ReadingSettings(end=2.0))
     >>> timeline
-    <Timeline of demo.mp4: 250 rows, 1 in view>
+    <Timeline of demo.mp4: 50 rows, 1 in view>
     >>> {segment.track_id for segment in timeline.segments()}
     {1}
-    >>> [line["who"] for line in timeline.person(1).between(2.0, 4.0).summary()]
+    >>> [line["who"] for line in timeline.person(1).between(1.0, 2.0).summary()]
     ['Person 1']
     >>> len(timeline.resample(2.0)), timeline.compare(timeline).agreed
-    (20, 1.0)
+    (4, 1.0)
     """
 
     rows: list[Row]
