@@ -124,3 +124,17 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
                 assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", tag), (page, tag)
     reference = (tmp_path / "site" / "reference.html").read_text(encoding="utf-8")
     assert all(f'id="mien.{name}"' in reference for name in set(mien.__all__) - {"EXPRESSIONS"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["telling_moments.py", "agree_with_people.py", "films_in_one_table.py"])
+def test_an_example_runs_as_it_stands(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "examples" / name)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"person 1|kappa|demo\.mp4,Person 1", done.stdout)
+    assert done.stderr == ""

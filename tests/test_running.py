@@ -95,3 +95,17 @@ def test_live_of_what_is_not_there_is_told_in_a_line_and_leaves_nothing(tmp_path
     assert errors.startswith("mien: 'nowhere.ts' is not there; give a camera's number")
     assert errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_live_rows_are_saved_as_they_are_printed(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mkv", flat_frames(50), fps=25)
+    out = tmp_path / "report"
+    with (
+        grown(film, tmp_path / "film.ts") as path,
+        started(tmp_path, "live", str(path), "--out", str(out), "--patience", "1") as running,
+    ):
+        assert running.stdout is not None
+        printed = [running.stdout.readline() for _ in range(20)]
+        (aside,) = out.glob(".timeline.csv.*.part")
+        saved = aside.read_text().splitlines()
+    assert len(saved) >= 1 + len(printed) - 1  # each is printed before it is written

@@ -71,7 +71,8 @@ class Asides:
         path = self._directory / f".{name}.{self._token}.part"
         self._to_remove.append(path)  # before it is there: a signal may end the program in between
         # A lone surrogate of an undecodable file name is written \udc80, which JSON reads back.
-        file = path.open("x+", encoding="utf-8", newline="\n", errors="backslashreplace")
+        # By lines, so that what was written is there whatever ends the program.
+        file = path.open("x+", buffering=1, encoding="utf-8", newline="\n", errors="backslashreplace")
         self._files[name] = file
         return file
 
