@@ -118,3 +118,10 @@ def test_it_is_stopped_from_elsewhere(film: Path, tmp_path: Path) -> None:
     with grown(film, tmp_path / "film.ts") as path, Live(str(path), patience=60) as running:
         threading.Timer(0.7, running.stop).start()
         assert len(list(running.rows())) < 50
+
+
+def test_a_region_outside_the_picture_is_refused(film: Path) -> None:
+    with pytest.raises(
+        InputError, match="region 0,0,65,48 does not lie in the picture of .*, which is 64 x 48"
+    ):
+        Live(str(film), ReadingSettings(region=(0, 0, 65, 48)))

@@ -22,7 +22,7 @@ from mien.faces import Template, find_faces
 from mien.media import FramePart
 from mien.pipeline import fill_weights
 from mien.predictor import FacePredictor, VoicePredictor, load_model
-from mien.readings import ReadingSettings, read_face
+from mien.readings import ReadingSettings, read_face, refuse_region
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 from mien.speech import LONGEST_PAUSE_FRAMES, ONSET, SILENCE_DBFS, SPEECH_FRAME_SAMPLES, log_mel, speech_probs
 from mien.timeline import TimelineSettings, rows
@@ -133,6 +133,8 @@ class Live:
         self.timeline = fill_weights(settings, self.model)
         self._predict = FacePredictor(self.model)
         self._capture = Capture(source, patience=patience)
+        size = self._capture.width, self._capture.height
+        refuse_region(self.reading.region, *size, self._capture.source)
         listens = self.reading.voice and self._capture.has_sound
         self._ear = Ear(self._capture.sound(), VoicePredictor(self.model) if listens else None)
         self._dropped: tuple[tuple[int, float], ...] = ()

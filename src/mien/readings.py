@@ -81,17 +81,25 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
         MediaError: The file cannot be decoded.
         CheckpointError: The model's files are not what its manifest says.
     """
-    if media.has_video and settings.region is not None:
-        x1, y1, x2, y2 = settings.region
-        if x2 > media.width or y2 > media.height:
-            raise InputError(
-                f"region {x1},{y1},{x2},{y2} does not lie in the picture of {media.path.name}, which is "
-                f"{media.width} x {media.height} pixels"
-            )
+    if media.has_video:
+        refuse_region(settings.region, media.width, media.height, media.path.name)
     listens = settings.voice and media.has_sound
     predictor = VoicePredictor(model, n_threads=settings.n_threads) if listens else None
     voice = Voice(hear(read_sound(media.path)) if media.has_sound else (), predictor)
     return _look(media, model, settings, voice) if media.has_video else _listen(voice, settings)
+
+
+def refuse_region(region: tuple[int, int, int, int] | None, width: int, height: int, name: str) -> None:
+    """Returns if a region lies in a picture.
+
+    Raises:
+        InputError: It does not.
+    """
+    if region is not None and (region[2] > width or region[3] > height):
+        raise InputError(
+            f"region {','.join(map(str, region))} does not lie in the picture of {name}, which is "
+            f"{width} x {height} pixels"
+        )
 
 
 def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: Voice) -> Iterator[Reading]:

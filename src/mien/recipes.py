@@ -156,7 +156,7 @@ def train_speech() -> TrainConfig:
     return TrainConfig(
         modality="speech",
         network=SpeechNetConfig(attention=_residual_gcsa()),
-        augmentation=SpeechAugmentation(past=0.3),
+        augmentation=SpeechAugmentation(),
         epochs=80,
         batch_size=32,
         learning_rate=1e-3,
