@@ -122,6 +122,6 @@ def test_it_is_stopped_from_elsewhere(film: Path, tmp_path: Path) -> None:
 
 def test_a_region_outside_the_picture_is_refused(film: Path) -> None:
     with pytest.raises(
-        InputError, match="region 0,0,65,48 does not lie in the picture of .*, which is 64 x 48"
+        InputError, match=r"region 0,0,65,48 does not lie in the picture of .*, which is 64 x 48"
     ):
         Live(str(film), ReadingSettings(region=(0, 0, 65, 48)))

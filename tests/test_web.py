@@ -251,7 +251,7 @@ def test_in_a_browser_the_camera_is_watched_live_and_then_analyzed(server: Serve
     with opened(server.address, arguments=CAMERA) as found:
         page = found.page
         page.click("#camera")
-        page.wait_for_selector(".state:has-text('Live, from the past alone: 0:0')", timeout=20_000)
+        page.wait_for_selector("article:has-text('Live, from the past alone: 0:0')", timeout=20_000)
         page.wait_for_selector(".latest:has-text('nobody is seen or heard')", timeout=20_000)
         page.wait_for_selector(".chart", timeout=20_000)
         assert page.evaluate("byId('preview').videoWidth") == 640

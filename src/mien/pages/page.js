@@ -71,10 +71,16 @@ function adopt(card, token) {
   ask();
 }
 
+// The state is read out when it changes, how far it is is not.
+function put(card, words, far = "") {
+  if (card.part(".state").textContent !== words) card.part(".state").textContent = words;
+  card.part(".far").textContent = far;
+}
+
 function finish(card, words, state) {
   card.over = true;
   card.item.className = state;
-  card.part(".state").textContent = words;
+  put(card, words);
   card.part("progress").hidden = true;
   card.part(".stop").hidden = true;
   card.part(".remove").hidden = false;
@@ -97,7 +103,7 @@ function send(card, file) {
   request.open("POST", `jobs?name=${encodeURIComponent(file.name)}&${wishes}`);
   request.setRequestHeader("X-Mien", "1");
   request.responseType = "json";
-  card.part(".state").textContent = "Being sent.";
+  put(card, "Being sent.");
   request.upload.addEventListener("progress", (event) => {
     if (event.lengthComputable && event.total) card.part("progress").value = event.loaded / event.total;
   });
@@ -175,14 +181,15 @@ function show(card, told) {
   }
   if (told.state === "arriving" || told.state === "live") {
     const dropped = told.dropped ? `; ${told.dropped} frames came too fast to be looked at` : "";
-    card.part(".state").textContent = `Live, from the past alone: ${clock(told.done)}${dropped}`;
+    put(card, "Live, from the past alone:", `${clock(told.done)}${dropped}`);
     bar.removeAttribute("value");
   } else if (told.state === "waiting") {
-    card.part(".state").textContent = told.before === 1 ? "Waiting; one file comes first." : `Waiting; ${told.before} files come first.`;
+    put(card, told.before === 1 ? "Waiting; one file comes first." : `Waiting; ${told.before} files come first.`);
     bar.removeAttribute("value");
   } else if (told.state === "analyzing") {
     const far = told.total ? `${clock(told.done)} of ${clock(told.total)}` : clock(told.done);
-    card.part(".state").textContent = `${told.what[0].toUpperCase()}${told.what.slice(1)}: ${far}`;
+    const what = told.what || "opening";
+    put(card, `${what[0].toUpperCase()}${what.slice(1)}:`, far);
     if (told.total) bar.value = Math.min(told.done / told.total, 1); else bar.removeAttribute("value");
   } else if (told.state === "done") {
     finish(card, "Done.", "done");
