@@ -192,10 +192,9 @@ class Jobs:
             logger.exception("%s", job.name)
             job.message = f"mien itself failed on {job.name}; where it runs it says why"
         with self._changed:
-            job.state = state
-            shutil.rmtree(job.path.parent, ignore_errors=True)
-            if state != "done" or job.token not in self._jobs:
-                shutil.rmtree(job.folder, ignore_errors=True)
+            whole = state == "done" and job.token in self._jobs
+            shutil.rmtree(job.path.parent if whole else job.folder, ignore_errors=True)
+            job.state = state  # last: whoever sees it sees what is deleted gone
 
     def _tidy(self) -> None:
         """Deletes what nobody has looked at."""
