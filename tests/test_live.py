@@ -125,3 +125,20 @@ def test_a_region_outside_the_picture_is_refused(film: Path) -> None:
         InputError, match=r"region 0,0,65,48 does not lie in the picture of .*, which is 64 x 48"
     ):
         Live(str(film), ReadingSettings(region=(0, 0, 65, 48)))
+
+
+def test_a_click_is_no_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+
+    def probs(sound: Iterator[np.ndarray]) -> Iterator[float]:
+        for k, _ in enumerate(part for stretch in sound for part in stretch[::512]):
+            yield 0.9 if k % 10 == 0 else 0.0
+            heard.append(ear.heard.speech)
+
+    monkeypatch.setattr(live, "speech_probs", probs)
+    noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+    ear = Ear(iter(np.split(noise, 20)), None)
+    ear.start()
+    ear.join()
+    assert len(heard) > 50
+    assert not any(heard)

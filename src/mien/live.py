@@ -24,7 +24,15 @@ from mien.pipeline import fill_weights
 from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.readings import ReadingSettings, read_face, refuse_region
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
-from mien.speech import LONGEST_PAUSE_FRAMES, ONSET, SILENCE_DBFS, SPEECH_FRAME_SAMPLES, log_mel, speech_probs
+from mien.speech import (
+    LONGEST_PAUSE_FRAMES,
+    ONSET,
+    SHORTEST_SPEECH_FRAMES,
+    SILENCE_DBFS,
+    SPEECH_FRAME_SAMPLES,
+    log_mel,
+    speech_probs,
+)
 from mien.timeline import TimelineSettings, rows
 from mien.tracking import Tracker
 from mien.views import Reading
@@ -96,7 +104,7 @@ class Ear:
     def _read(self) -> Heard:
         newest = self._recent[-LONGEST_PAUSE_FRAMES * SPEECH_FRAME_SAMPLES :]
         silent = bool(newest.std() < 10 ** (SILENCE_DBFS / 20))
-        speech = max(self._speech) >= ONSET
+        speech = sum(prob >= ONSET for prob in self._speech) >= SHORTEST_SPEECH_FRAMES
         if self._predictor is None or not speech or len(self._recent) < 4 * HOP_SAMPLES:
             return Heard(speech, None, silent)
         window, mask = past_window(log_mel(self._recent))
