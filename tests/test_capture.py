@@ -90,3 +90,31 @@ def test_what_is_no_film_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("source", ["/dev/video0", "rtsp://camera/live", "a@b.ts", "film.ts"])
 def test_only_users_and_passwords_are_left_out(source: str) -> None:
     assert plain_source(source) == source
+
+
+def test_a_source_that_has_nothing_yet_is_asked_again(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Capture(str(film), patience=1.0) as reading:
+        pass
+    packets, asked = iter("ab"), []
+
+    class Hesitant:
+        def demux(self, _: object) -> Iterator[str]:
+            asked.append(1)
+            if len(asked) in (1, 3):
+                raise BlockingIOError
+            yield next(packets)
+            if len(asked) == 2:
+                raise BlockingIOError
+
+    monkeypatch.setattr(reading, "_container", Hesitant())
+    monkeypatch.setattr(reading, "_stopped", False)
+    assert list(reading._packets()) == ["a", "b"]
+    assert len(asked) == 4
+
+    class Silent:
+        def demux(self, _: object) -> Iterator[str]:
+            raise BlockingIOError
+
+    monkeypatch.setattr(reading, "_container", Silent())
+    monkeypatch.setattr(reading, "_patience", 0.1)
+    assert list(reading._packets()) == []

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import inf
 from pathlib import Path
 from threading import Condition, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 import av
@@ -77,6 +77,7 @@ class Capture:
 
     def __init__(self, source: str, *, patience: float = PATIENCE) -> None:
         self.source = plain_source(source)
+        self._patience = patience
         self._container = _open(source, patience)
         picture = next(iter(self._container.streams.video), None)
         if picture is None:
@@ -136,9 +137,7 @@ class Capture:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
         last = -inf
         try:
-            for packet in self._container.demux(self._streams):
-                if self._stopped:
-                    break
+            for packet in self._packets():
                 for block in _decode(packet):
                     if isinstance(block, av.AudioFrame):
                         self._hear(resampler, block)
@@ -151,6 +150,20 @@ class Capture:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        """Packets as they come, until there is none for as long as we wait, or nobody wants them."""
+        latest = monotonic()
+        while not self._stopped and monotonic() - latest < self._patience:
+            try:
+                for packet in self._container.demux(self._streams):
+                    latest = monotonic()
+                    yield packet
+                    if self._stopped:
+                        return
+                return
+            except BlockingIOError:  # nothing yet: FFmpeg wants to be asked again
+                sleep(0.005)
 
     def _see(self, picture: av.VideoFrame, time: float) -> None:
         with self._changed:
