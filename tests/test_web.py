@@ -106,9 +106,10 @@ def test_too_large_a_file_is_refused_before_it_is_sent(server: Server) -> None:
             b"POST /jobs?name=a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Mien: 1\r\n"
             b"Content-Length: 2000000000\r\n\r\n"
         )
-        said = line.recv(65536).decode()
-    assert said.startswith("HTTP/1.1 400")
-    assert "the file has 2000 MB, and up to 20 MB are taken" in said
+        answer = HTTPResponse(line)
+        answer.begin()
+        assert answer.status == 400
+        assert b"the file has 2000 MB, and up to 20 MB are taken" in answer.read()
 
 
 def test_a_file_whose_size_was_not_told_is_cut_off_at_the_limit(server: Server) -> None:

@@ -116,7 +116,7 @@ class Live:
 
     Args:
         source: As `mien.capture.Capture` takes it.
-        reading: How it is read; stretches, regions and boxes are of files.
+        reading: How it is read; stretches and boxes are of whole files.
         timeline: How readings become rows, which are causal whatever it says.
         patience: Seconds without anything new after which the source has ended.
 
@@ -148,9 +148,9 @@ class Live:
         self._dropped: tuple[tuple[int, float], ...] = ()
         self._arrived = 0.0
         self._began = monotonic()
-        self.n_rows = self.n_dropped = 0
+        self.n_dropped = 0
         self.latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
-        """Seconds between a frame's arrival and its rows, of frames that were looked at."""
+        """Seconds between a frame's arrival and its first row, of frames that were not dropped."""
 
     def __enter__(self) -> Self:
         self._capture.__enter__()
@@ -172,7 +172,6 @@ class Live:
             if row.frame != frame and "dropped" not in row.flags:
                 self.latencies.append(monotonic() - self._arrived)
             frame = row.frame
-            self.n_rows += 1
             yield row
 
     def _frames(self) -> Iterator[Frame]:

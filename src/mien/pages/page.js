@@ -18,7 +18,6 @@ const KINDS = {
   "timeline.affwild2.txt": "Aff-Wild2's labels",
   "timeline.zip": "all of them (ZIP)",
 };
-const OVER = ["done", "failed", "cancelled"];
 const KEY = "mien-jobs";
 const largest = Number(document.documentElement.dataset.largest);
 const byId = (id) => document.getElementById(id);
