@@ -27,7 +27,7 @@ def macro(labels: list[str], probs: np.ndarray) -> float:
     return float(macro_f1(confusion(labels, [CLASSES[k] for k in seven.argmax(1)], CLASSES)))
 
 
-def main(data: Path, model: str = "mien-s") -> None:
+def main(data: Path, model: str = "mien-b") -> None:
     """Prints macro-F1 of voice, face, each ratio, and the ratio chosen."""
     faces = predict_corpus(model, data / "ferplus", "choose", lambda *_: None)
     voices = predict_corpus(model, data / "ravdess_speech", "choose", lambda *_: None)

@@ -32,6 +32,7 @@ from mien.models.checkpoint import load_network
 from mien.models.speech import SpeechNet, pool_steps
 from mien.recipes import TrainConfig, override, train_speech
 from mien.regression import fit_linear
+from mien.runs import join_processes
 from mien.speech import log_mel
 from mien.terminal import progress
 from mien.train import fit
@@ -87,7 +88,8 @@ def run_fold(clips: list[Clip], config: TrainConfig, out: Path, n_threads: int) 
     }
     with progress() as hook:
         assert isinstance(config.augmentation, SpeechAugmentation)
-        batches = SpeechBatches(clips, config.augmentation, config.balance, hook)
+        device = join_processes(config.n_parts).device
+        batches = SpeechBatches(clips, config.augmentation, config.balance, hook, device)
         network, spec = load_network(fit(config, batches, told, out, hook, n_threads=n_threads))
     assert isinstance(network, SpeechNet)
     said = {"temperature": np.array(spec.temperature)}

@@ -52,7 +52,7 @@ def write_predictions(
             cells = ["" if p != p else f"{p:.5f}" for p in probs]
             writer.writerow([f"{groups[k]}.mp4", k, k + 1, groups[k], labels[k], *cells])
     told = {
-        "model": "mien-s",
+        "model": "mien-b",
         "weights_sha256": load_model().sha256,
         "corpus": corpus,
         "split": split,

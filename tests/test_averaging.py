@@ -10,7 +10,7 @@ from corpora import write_ferplus
 from mien.averaging import average, config_of
 from mien.calibration import fit_bias
 from mien.datasets.pairs import PairAugmentation
-from mien.errors import CheckpointError, DatasetError
+from mien.errors import CheckpointError, DatasetError, InputError
 from mien.models.checkpoint import build_network, load_network, save_network
 from mien.recipes import override, train_face, train_tuned
 from mien.selection import held_out_logits
@@ -65,6 +65,34 @@ def test_weights_are_the_mean_and_confidence_is_fitted(data: Path, tmp_path: Pat
     assert spec.training["seed"] == 0, "what the first tells of its data and recipe is told of the mean"
     assert len({part["sha256"] for part in spec.training["mean_of"]}) == 3
     assert spec.training["choose_loss"] == pytest.approx(scores["choose_loss"])
+
+
+def test_settings_that_keep_the_weights_are_taken_and_others_refused(data: Path, tmp_path: Path) -> None:
+    run = write(tmp_path / "run.safetensors", 0)
+    average([run], data, tmp_path / "both.safetensors", no_hook, 1, ["mirrored=true"])
+    before, (network, spec) = load_network(run)[0], load_network(tmp_path / "both.safetensors")
+    assert (before.config.mirrored, network.config.mirrored) == (False, True)
+    assert spec.network["mirrored"] is True
+    assert torch.equal(network.encoder.state_dict()["stem.0.0.weight"], before.encoder.stem[0][0].weight)
+    for setting, words in {"widths=[64,64,64]": "other weights", "mirored=true": "mirrored"}.items():
+        with pytest.raises(InputError, match=words):
+            average([run], data, tmp_path / "no.safetensors", no_hook, 1, [setting])
+    assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_calibration_is_that_of_the_checkpoint_which_was_held_out(data: Path, tmp_path: Path) -> None:
+    run, held = (write(tmp_path / f"{seed}.safetensors", seed) for seed in (0, 1))
+    average([run], data, tmp_path / "own.safetensors", no_hook, 1)
+    average([run], data, tmp_path / "lent.safetensors", no_hook, 1, held_for=held)
+    average([held], data, tmp_path / "held.safetensors", no_hook, 1)
+    moved, temperatures = {}, {}
+    for name, start in {"own": run, "lent": run, "held": held}.items():
+        network, spec = load_network(tmp_path / f"{name}.safetensors")
+        temperatures[name] = spec.temperature
+        moved[name] = network.head[-1].bias - load_network(start)[0].head[-1].bias
+    assert temperatures["lent"] == temperatures["held"]
+    torch.testing.assert_close(moved["lent"], moved["held"])
+    assert not torch.allclose(moved["lent"], moved["own"])
 
 
 def test_a_network_s_data_are_asked_for_as_it_was_trained() -> None:

@@ -77,7 +77,7 @@ def answers(out: Path) -> list[tuple[str, str]]:
 def labels(root: Path, **options) -> list[str]:
     """Names of the answers to the root's example, which pass the check."""
     out = root / "mine.txt"
-    told = submit("mien-s", root, None, out, hook=silent, **{"delta": 0, **options})
+    told = submit("mien-b", root, None, out, hook=silent, **{"delta": 0, **options})
     (example,) = root.glob("test_set_examples/*")
     n_lines, faults = check_submission(out, example)
     assert faults == []
@@ -115,7 +115,7 @@ def test_what_is_missing_is_filled_by_rule(tmp_path: Path, stubs) -> None:
         ("absent", [1]),
         ("gaps", [11]),
     )
-    told = submit("mien-s", tmp_path, None, tmp_path / "mine.txt", hook=silent, delta=0)
+    told = submit("mien-b", tmp_path, None, tmp_path / "mine.txt", hook=silent, delta=0)
     gaps = ["Anger"] * 5 + ["Anger"] + ["Sadness"] * 4 + ["Sadness"]  # 6 is in the middle; the first leads
     filled = ["Surprise"] * 2 + ["Neutral"] * 3
     assert [label for _, label in answers(tmp_path / "mine.txt")] == gaps[:10] + filled + gaps[10:]
@@ -211,13 +211,13 @@ def test_a_folder_is_answered_as_a_folder(tmp_path: Path, stubs) -> None:
         for video, n_frames in {"b_left": 1, "a": 3, "c": 0}.items():
             (example / f"{video}.txt").write_text("\n".join((",".join(classes), *["0"] * n_frames)) + "\n")
         out = tmp_path / f"mine{len(classes)}"
-        submit("mien-s", tmp_path, example, out, hook=silent, delta=0)
+        submit("mien-b", tmp_path, example, out, hook=silent, delta=0)
         assert check_submission(out, example) == (4, [])
         last = {7: "0", 8: "7"}[len(classes)]  # of classes that are not sure at all, the first
         assert (out / "a.txt").read_text() == "\n".join((",".join(classes), last, "6", "6", ""))
         assert (out / "c.txt").read_text() == ",".join(classes) + "\n"
         with pytest.raises(InputError, match="is there; the example is a folder"):
-            submit("mien-s", tmp_path, example, out, hook=silent)
+            submit("mien-b", tmp_path, example, out, hook=silent)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_frames_beyond_the_video_are_filled(tmp_path: Path, stubs) -> None:
     write_media(tmp_path / "v.mp4", n_frames=60)
     write_crops(tmp_path, "v", {1: "Anger"})
     write_example(tmp_path, ("v", [1, 60, 61, 62, 99_999]))
-    told = submit("mien-s", tmp_path, None, tmp_path / "mine.txt", hook=silent, delta=0)
+    told = submit("mien-b", tmp_path, None, tmp_path / "mine.txt", hook=silent, delta=0)
     assert [label for _, label in answers(tmp_path / "mine.txt")] == ["Anger", *["Fear"] * 4]
     assert "  after the last frame of their media: 3" in told
     account = accounts(tmp_path / "mine.txt")["v"]
@@ -267,7 +267,7 @@ def test_an_example_that_does_not_fit_is_refused_before_the_work(
     (tmp_path / "list.txt").write_text("\n".join(lines))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DatasetError, match=match):
-        submit("mien-s", tmp_path, tmp_path / "list.txt", tmp_path / "mine.txt", hook=silent)
+        submit("mien-b", tmp_path, tmp_path / "list.txt", tmp_path / "mine.txt", hook=silent)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -286,7 +286,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     write_crops(tmp_path, "a", {1: "Anger"})
     write_example(tmp_path, ("a", [1]))
     with pytest.raises(InputError, match=match):
-        submit("mien-s", tmp_path, None, tmp_path / out, hook=silent, **options)
+        submit("mien-b", tmp_path, None, tmp_path / out, hook=silent, **options)
 
 
 def test_the_example_is_not_written_over(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_the_example_is_not_written_over(tmp_path: Path) -> None:
     before = example.read_text()
     for named in (None, example):
         with pytest.raises(InputError, match="is the challenge's example; give another --out"):
-            submit("mien-s", tmp_path, named, example, hook=silent)
+            submit("mien-b", tmp_path, named, example, hook=silent)
     assert example.read_text() == before
 
 
@@ -312,12 +312,12 @@ def test_only_what_is_whole_and_right_appears(tmp_path: Path, stubs, monkeypatch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        submit("mien-s", tmp_path, None, out, hook=stop)
+        submit("mien-b", tmp_path, None, out, hook=stop)
     monkeypatch.setattr(
         challenge, "write_submission", lambda path, *_: path.write_text(f"{HEADER}\na/00001.jpg,0")
     )
     with pytest.raises(DatasetError, match=r"without an answer: 1 \(a/00002.jpg\); run it again"):
-        submit("mien-s", tmp_path, None, out, hook=silent)
+        submit("mien-b", tmp_path, None, out, hook=silent)
     assert sorted(tmp_path.rglob("*")) == before
     assert out.read_text() == "of last week"
 
@@ -366,8 +366,8 @@ def test_whatever_is_asked_for_and_there_every_line_is_answered(
 def test_class_wise_fusion_that_a_model_has_not_is_refused(tmp_path: Path) -> None:
     write_crops(tmp_path, "a", {1: "Fear"}, size=16)
     write_example(tmp_path, ("a", [1]))
-    with pytest.raises(InputError, match="mien-s has no class-wise fusion"):
-        submit("mien-s", tmp_path, None, tmp_path / "mine.txt", hook=silent, fusion="class_wise")
+    with pytest.raises(InputError, match="mien-b has no class-wise fusion"):
+        submit("mien-b", tmp_path, None, tmp_path / "mine.txt", hook=silent, fusion="class_wise")
     assert not (tmp_path / "mine.txt").exists()
 
 

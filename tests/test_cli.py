@@ -329,7 +329,7 @@ def test_film_that_breaks_off_is_told_as_far_as_it_goes(run: Run, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (["--model", "mien-xl"], "mien-s"),
+        (["--model", "mien-xl"], "mien-b"),
         (["--formats", "csv,docx"], "docx"),
         (["--smooth", "-1"], "smooth"),
         (["--smooth", "nan"], "smooth"),
@@ -400,7 +400,7 @@ def test_no_verb_is_answered_with_the_list_of_verbs(run: Run) -> None:
 def test_models_tells_terms_of_use(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
-    assert out.startswith("mien-s")
+    assert out.startswith("mien-b")
     assert "BY-NC-SA" in out
     assert "voice : face" in out
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,19 +11,11 @@ from mien.datasets.augment import (
     WEAK,
     FaceAugmentation,
     SpeechAugmentation,
-    keep_past,
     mask_log_mel,
     vary_faces,
-    vary_waveform,
 )
-from mien.spans import SAMPLE_RATE
-from mien.windows import QUIETEST
 
 STILL = FaceAugmentation(scale=0, rotation=0, shift=0, blur=0, contrast=0, noise=0, erase=0)
-PLAIN = SpeechAugmentation(
-    speed=0, gain_db=0, noise_db=(200, 200), band=0, frequency_mask=0, time_mask=0, mask=0
-)
-TONE = (0.1 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
 
 
 def some_faces(n: int = 6, side: int = 24) -> Tensor:
@@ -47,11 +38,6 @@ def unlike(varied: Tensor, faces: Tensor) -> float:
     """Mean difference of varied faces from the faces, mirrored or not."""
     straight, mirrored = ((varied - each).abs().mean((1, 2, 3)) for each in (faces, faces.flip(-1)))
     return float(torch.minimum(straight, mirrored).mean())
-
-
-def varied_tone(config: SpeechAugmentation, seed: int = 0) -> np.ndarray:
-    torch.manual_seed(seed)
-    return vary_waveform(TONE, config)
 
 
 @pytest.mark.parametrize("size_px", [24, 16, 40])
@@ -116,57 +102,6 @@ def test_an_erased_rectangle_is_a_rectangle() -> None:
         assert len(rows) > 0.95 * height * width
 
 
-def test_a_varied_waveform_stays_in_range_and_its_length_follows_its_speed() -> None:
-    lengths = []
-    for seed in range(20):
-        varied = varied_tone(SpeechAugmentation(), seed)
-        assert varied.dtype == np.float32
-        assert np.abs(varied).max() <= 1
-        lengths.append(varied.size / TONE.size)
-    assert 1 / 1.12 - 1e-3 <= min(lengths) < 0.97
-    assert 1.03 < max(lengths) <= 1.12 + 1e-3
-
-
-def test_a_waveform_is_left_alone_where_everything_is_0() -> None:
-    np.testing.assert_allclose(varied_tone(PLAIN), TONE[:-1], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        replace(PLAIN, gain_db=10.0),
-        replace(PLAIN, noise_db=(10.0, 10.0)),
-        replace(PLAIN, band=1.0),
-    ],
-    ids=str,
-)
-def test_every_setting_of_speech_does_something(config: SpeechAugmentation) -> None:
-    assert np.abs(varied_tone(config) - TONE[:-1]).max() > 1e-3
-
-
-@pytest.mark.parametrize("ratio_db", [8.0, 20.0, 45.0])
-def test_noise_is_as_loud_as_it_says(ratio_db: float) -> None:
-    for seed in range(4):  # white and pink
-        noise = varied_tone(replace(PLAIN, noise_db=(ratio_db, ratio_db)), seed) - TONE[:-1]
-        found = 10 * np.log10(np.mean(TONE**2) / np.mean(noise**2))
-        assert found == pytest.approx(ratio_db, abs=0.1)
-
-
-def test_level_changes_by_no_more_than_it_says() -> None:
-    changes = [
-        20 * np.log10(np.std(varied_tone(replace(PLAIN, gain_db=6.0), seed)) / np.std(TONE))
-        for seed in range(20)
-    ]
-    assert -6.01 <= min(changes) < -2
-    assert 2 < max(changes) <= 6.01
-
-
-def test_waveforms_are_a_function_of_the_seed() -> None:
-    first, again = varied_tone(SpeechAugmentation(), 3), varied_tone(SpeechAugmentation(), 3)
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first[:1000], varied_tone(SpeechAugmentation(), 4)[:1000])
-
-
 def masked(config: SpeechAugmentation, n: int = 40) -> Tensor:
     """Which cells of windows of ones are filled with -7."""
     torch.manual_seed(0)
@@ -199,26 +134,3 @@ def test_stretches_are_whole_columns_and_no_wider_than_they_say() -> None:
 def test_the_chance_of_masks_is_that_of_windows() -> None:
     share = masked(replace(SpeechAugmentation(), mask=0.5), 200).any(2).any(1).float().mean()
     assert 0.35 < share < 0.65
-
-
-def test_of_what_is_heard_only_a_beginning_is_kept() -> None:
-    torch.manual_seed(0)
-    window = np.random.default_rng(0).normal(0, 1, (64, 240)).astype(np.float32)
-    mask = (np.arange(240) >= 40) & (np.arange(240) < 220)
-    kept = [keep_past(window, mask, 1.0) for _ in range(200)]
-    lengths = [int(there.sum()) for _, there in kept]
-    assert min(lengths) >= 180 // 4
-    assert 110 < max(lengths) <= 121
-    for part, there in kept:
-        assert there[40]
-        assert not there[:40].any()
-        last = int(np.flatnonzero(there)[-1])
-        assert np.array_equal(part[:, : last + 1], window[:, : last + 1])
-        assert (part[:, last + 1 :] == np.float32(QUIETEST)).all()
-
-
-def test_without_a_chance_nothing_is_drawn() -> None:
-    state = torch.get_rng_state()
-    window, mask = np.ones((64, 240), np.float32), np.ones(240, np.bool_)
-    assert keep_past(window, mask, 0.0) == (window, mask)
-    assert torch.equal(torch.get_rng_state(), state)

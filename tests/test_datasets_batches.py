@@ -175,6 +175,18 @@ def test_speech_is_drawn_from_train_with_its_targets(speech: SpeechBatches, utte
     assert set(names) == {clip.path.name for clip in utterances if clip.split == "train"}
 
 
+def test_balance_draws_a_small_corpus_as_often_as_a_large_one(utterances: list[Clip]) -> None:
+    choose = [each for each in utterances if each.split == "choose"]
+    ravdess, emodb = (
+        next(each for each in utterances if each.split == "train" and each.speaker.startswith(corpus))
+        for corpus in ("ravdess", "emodb")
+    )
+    clips = [replace(each, label="Neutral") for each in [ravdess] * 9 + [emodb]]
+    for power, ratio in ((0.0, 9), (0.5, 3), (1.0, 1)):
+        weights = SpeechBatches([*clips, *choose], SpeechAugmentation(), power, lambda *_: None).weights
+        assert (weights[:9].sum() / weights[9]).item() == pytest.approx(ratio)
+
+
 def test_the_length_of_a_training_window_is_a_setting(utterances: list[Clip]) -> None:
     batches = SpeechBatches(utterances, SpeechAugmentation(crop=0.8, mask=0), 0.0, lambda *_: None)
     (mels, mask), *_ = batches.draw(4)
@@ -206,16 +218,18 @@ def test_held_out_speech_is_whole_utterances_of_choose(speech: SpeechBatches, ut
     assert speech.held_labels == tuple(each.label for each in choose) == ("Neutral", "Anger", "Happiness")
     assert [EXPRESSIONS[k] for k in speech.held_targets.argmax(1)] == list(speech.held_labels)
     held = list(speech.held_out())
-    assert [each.items.tolist() for each in held] == [[0], [1], [2] * 3]  # 5 s: from 0, 1.6 and 1.8 s
-    for each in held:
-        windows, mask = each.inputs
-        assert windows.shape == (len(each.items), 64, N_COLUMNS)
-        assert mask.shape == (len(each.items), N_COLUMNS)
-    assert held[0].inputs[1].sum().item() == pytest.approx(60, abs=1)
-    assert held[2].inputs[1].all()
+    [[(windows, mask), items]] = held
+    assert items.tolist() == [0, 1, 2, 2, 2]  # 5 s: from 0, 1.6 and 1.8 s
+    assert windows.shape == (5, 64, N_COLUMNS)
+    assert mask.shape == (5, N_COLUMNS)
+    assert mask[0].sum().item() == pytest.approx(60, abs=1)
+    assert mask[2:].all()
     mel = log_mel(read_waveform(choose[2].path))
-    for window, start in zip(held[2].inputs[0], (0, 160, 180), strict=True):
+    for window, start in zip(windows[2:], (0, 160, 180), strict=True):
         assert np.array_equal(window.numpy(), mel[:, start : start + N_COLUMNS])
+    parts = list(speech.held_out(2))
+    assert [each.items.tolist() for each in parts] == [[0, 1], [2, 2], [2]]
+    assert torch.equal(torch.cat([each.inputs[0] for each in parts]), windows)
 
 
 def test_a_stretch_of_a_file_is_a_clip_of_its_own(utterances: list[Clip]) -> None:
@@ -224,9 +238,9 @@ def test_a_stretch_of_a_file_is_a_clip_of_its_own(utterances: list[Clip]) -> Non
     train = [replace(whole[0], split="train", start=1.0, end=2.5)]
     batches = SpeechBatches([*parts, *train], SpeechAugmentation(), 0.0, lambda *_: None)
     sound = read_waveform(whole[0].path)
-    assert np.array_equal(batches.waveforms[0], sound[16_000:40_000])
-    for mel, start in zip(batches.held_mels, (0, 32_000), strict=True):
-        assert np.array_equal(mel, log_mel(sound[start : start + 16_000]))
+    assert np.array_equal(batches.sounds.samples.numpy(), sound[16_000:40_000])
+    held = batches.held_mels.transpose(1, 2)[batches.held_masks].T.numpy()
+    assert np.array_equal(held, np.hstack([log_mel(sound[k : k + 16_000]) for k in (0, 32_000)]))
 
 
 def test_clips_without_a_label_are_left_alone(speech: SpeechBatches, utterances: list[Clip]) -> None:

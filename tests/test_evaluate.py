@@ -61,9 +61,9 @@ VIEWS = {
 
 @pytest.mark.parametrize("corpus", VIEWS)
 def test_figures_predictions_and_pictures_are_written(corpora, corpus: str, tmp_path: Path) -> None:
-    lines = evaluate("mien-s", corpora[corpus], tmp_path / "out", split="val", hook=no_hook)
+    lines = evaluate("mien-b", corpora[corpus], tmp_path / "out", split="val", hook=no_hook)
     told = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (told["corpus"], told["split"], told["model"]) == (corpus, "val", "mien-s")
+    assert (told["corpus"], told["split"], told["model"]) == (corpus, "val", "mien-b")
     assert told["weights_sha256"] == load_model().sha256
     assert set(told["views"]) == set(VIEWS[corpus])
     for view, (n, classes) in VIEWS[corpus].items():
@@ -84,7 +84,7 @@ def test_figures_predictions_and_pictures_are_written(corpora, corpus: str, tmp_
 
 @pytest.mark.parametrize("corpus", VIEWS)
 def test_predictions_agree_with_the_figures(corpora, corpus: str, tmp_path: Path) -> None:
-    evaluate("mien-s", corpora[corpus], tmp_path, split="val", hook=no_hook)
+    evaluate("mien-b", corpora[corpus], tmp_path, split="val", hook=no_hook)
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     probs = np.array([[float(row[f"p_{name}"]) for name in EXPRESSIONS] for row in table])
@@ -128,7 +128,7 @@ def test_stills_sound_and_video_are_rows_alike(tmp_path: Path) -> None:
         "broken.mp4,Anger,,",
         head="path,label,start,end",
     )
-    lines = evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook)
+    lines = evaluate("mien-b", table, tmp_path / "out", split="val", hook=no_hook)
     with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [
@@ -166,9 +166,9 @@ def test_crops_are_scored_without_a_search(tmp_path: Path) -> None:
     write_still(tmp_path / "grey.png", next(flat_frames(1)))
     table = own(tmp_path, "grey.png,Happiness")
     with pytest.raises(DatasetError, match=r"nothing was found in any of 1 rows \(no face: 1\).*--crops"):
-        evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook)
+        evaluate("mien-b", table, tmp_path / "out", split="val", hook=no_hook)
     assert not (tmp_path / "out").exists()
-    lines = evaluate("mien-s", table, tmp_path / "out", split="val", hook=no_hook, crops=True)
+    lines = evaluate("mien-b", table, tmp_path / "out", split="val", hook=no_hook, crops=True)
     assert any("all rows: 1 rows of 1 files" in line for line in lines)
 
 
@@ -179,7 +179,7 @@ def test_of_affwild2_frames_are_scored_both_ways(tmp_path: Path) -> None:
         Person("video4", [2], of="Validation_Set"),
     )
     root = write_affwild2(tmp_path / "root", people)
-    lines = evaluate("mien-s", root, tmp_path / "out", split="val", hook=no_hook)
+    lines = evaluate("mien-b", root, tmp_path / "out", split="val", hook=no_hook)
     told = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {name: view["n"] for name, view in told["views"].items()} == {
         "all labelled frames": 4,
@@ -195,11 +195,11 @@ def test_of_affwild2_frames_are_scored_both_ways(tmp_path: Path) -> None:
 def test_a_file_is_no_place_for_figures(corpora, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(InputError, match="out is a file"):
-        evaluate("mien-s", corpora["EMO-DB"], tmp_path / "out", split="val", hook=no_hook)
+        evaluate("mien-b", corpora["EMO-DB"], tmp_path / "out", split="val", hook=no_hook)
 
 
 def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
-    lines = evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
+    lines = evaluate("mien-b", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
     told = json.loads((tmp_path / "metrics.json").read_text())["views"]["without Other"]["per_class"]
     head = next(i for i in reversed(range(len(lines))) if lines[i].split()[0] == "F1")
     last = next(i for i, line in enumerate(lines) if line.startswith("RAVDESS val, without Other, men"))
@@ -214,7 +214,7 @@ def test_every_class_is_told_with_its_bounds(corpora, tmp_path: Path) -> None:
 
 
 def test_speakers_have_a_row_each(corpora, tmp_path: Path) -> None:
-    evaluate("mien-s", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
+    evaluate("mien-b", corpora["RAVDESS"], tmp_path, split="val", hook=no_hook)
     with (tmp_path / "per_speaker.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -241,7 +241,7 @@ def test_figures_of_an_earlier_evaluation_do_not_stay(corpora, tmp_path: Path) -
     ]
     for name in (*earlier, "mine.txt"):
         (out / name).write_text("earlier")
-    evaluate("mien-s", corpora["FER+"], out, split="val", hook=no_hook)
+    evaluate("mien-b", corpora["FER+"], out, split="val", hook=no_hook)
     assert {each.name for each in out.iterdir()}.isdisjoint(earlier)
     assert (out / "mine.txt").read_text() == "earlier"
 
@@ -251,12 +251,12 @@ def test_rows_that_end_after_their_file_are_told(tmp_path: Path) -> None:
     table.write_text(
         'path,label,start,end\nfilm.mp4,Fear,0,9\n"talks/Zoë, 1.wav",Fear,0,9\nfilm.mp4,Anger,,\n'
     )
-    found = predict_corpus("mien-s", table, "val", no_hook)
+    found = predict_corpus("mien-b", table, "val", no_hook)
     assert "clips.csv: rows that end after their files, scored to there: 2" in found.remarks
 
 
 def test_majority_of_votes_is_the_stricter_rule(corpora) -> None:
-    found = predict_corpus("mien-s", corpora["FER+"], "val", no_hook)
+    found = predict_corpus("mien-b", corpora["FER+"], "val", no_hook)
     most, majority = score_views(found)
     assert {name: n for name, n in supports(most.raw).items() if n} == {
         "Neutral": 1,
@@ -271,7 +271,7 @@ def supports(scores) -> dict[str, int]:
 
 
 def test_without_other_it_is_neither_label_nor_prediction(corpora) -> None:
-    _, without, men = score_views(predict_corpus("mien-s", corpora["EMO-DB"], "val", no_hook))
+    _, without, men = score_views(predict_corpus("mien-b", corpora["EMO-DB"], "val", no_hook))
     assert without.raw.classes == WITHOUT_OTHER
     assert men.raw.confusion.tolist() == without.raw.confusion.tolist()
     assert {name for name, n in supports(without.raw).items() if n} == {"Neutral", "Anger"}
@@ -280,7 +280,7 @@ def test_without_other_it_is_neither_label_nor_prediction(corpora) -> None:
 
 
 def test_faces_are_given_to_the_net_as_they_are(corpora) -> None:
-    found = predict_corpus("mien-s", corpora["FER+"], "val", no_hook)
+    found = predict_corpus("mien-b", corpora["FER+"], "val", no_hook)
     from mien.datasets.ferplus import read_ferplus
 
     images = read_ferplus(corpora["FER+"]).part("val").images
@@ -291,26 +291,26 @@ def test_faces_are_given_to_the_net_as_they_are(corpora) -> None:
 def test_view_without_rows_is_left_out(tmp_path: Path) -> None:
     votes = [[4, 3, 3, 0, 0, 0, 0, 0, 0, 0]] * 3
     write_ferplus(tmp_path / "ferplus", n_train=0, n_val=3, votes=votes)
-    evaluate("mien-s", tmp_path / "ferplus", tmp_path / "faces", split="val", hook=no_hook)
+    evaluate("mien-b", tmp_path / "ferplus", tmp_path / "faces", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "faces" / "metrics.json").read_text())["views"]) == {"most votes"}
     write_emodb(tmp_path / "bored", letters=("L",))
-    evaluate("mien-s", tmp_path / "bored", tmp_path / "voices", split="val", hook=no_hook)
+    evaluate("mien-b", tmp_path / "bored", tmp_path / "voices", split="val", hook=no_hook)
     assert set(json.loads((tmp_path / "voices" / "metrics.json").read_text())["views"]) == {"eight classes"}
 
 
 def test_split_is_heeded(corpora) -> None:
-    assert len(predict_corpus("mien-s", corpora["RAVDESS"], "train", no_hook).names) == 4
+    assert len(predict_corpus("mien-b", corpora["RAVDESS"], "train", no_hook).names) == 4
     with pytest.raises(DatasetError, match="choose"):
-        predict_corpus("mien-s", corpora["RAVDESS"], "choose", no_hook)
+        predict_corpus("mien-b", corpora["RAVDESS"], "choose", no_hook)
     with pytest.raises(DatasetError, match="split is 'tset'; expected one of train, choose, val"):
-        predict_corpus("mien-s", corpora["FER+"], "tset", no_hook)
+        predict_corpus("mien-b", corpora["FER+"], "tset", no_hook)
 
 
 def test_folder_of_no_corpus_is_refused_and_nothing_written(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     for folder in ("nowhere", "pictures"):
         with pytest.raises(DatasetError, match=folder):
-            evaluate("mien-s", tmp_path / folder, tmp_path / "out", split="val", hook=no_hook)
+            evaluate("mien-b", tmp_path / folder, tmp_path / "out", split="val", hook=no_hook)
     assert not (tmp_path / "out").exists()
 
 
@@ -324,7 +324,7 @@ def test_without_plot_the_figures_are_written_all_the_same(corpora, tmp_path: Pa
         raise MissingExtraError("a picture", "plot")
 
     monkeypatch.setattr(evaluating, "draw", fail)
-    lines = evaluate("mien-s", corpora["EMO-DB"], tmp_path, split="val", hook=no_hook)
+    lines = evaluate("mien-b", corpora["EMO-DB"], tmp_path, split="val", hook=no_hook)
     assert "[plot]" in lines[-1]
     written = {"metrics.json", "per_speaker.csv", "per_video.csv", "predictions.csv"}
     assert {path.name for path in tmp_path.iterdir()} == written

@@ -287,16 +287,16 @@ def test_model_is_replaced_whole(checkpoints, tmp_path: Path, quick) -> None:
 
 
 def test_a_face_goes_with_the_voice_that_ships(checkpoints, tmp_path: Path, quick) -> None:
-    folder = export([checkpoints["face"]], tmp_path / "mine", voice_of="mien-s", weights=(2.0, 3.0)).folder
+    folder = export([checkpoints["face"]], tmp_path / "mine", voice_of="mien-b", weights=(2.0, 3.0)).folder
     assert {path.name for path in folder.iterdir()} == {FACE_FILES[0], "manifest.json"}
-    model, shipped = load_model(folder), load_model("mien-s")
-    assert (model.name, model.voice_of, model.voice_weight) == ("mine", "mien-s", 2.0)
+    model, shipped = load_model(folder), load_model("mien-b")
+    assert (model.name, model.voice_of, model.voice_weight) == ("mine", "mien-b", 2.0)
     assert model.licences["speech"] == shipped.licences["speech"]
     VoicePredictor(model)
     for name, given, words in (
-        ("mien-xxl", ["face"], "no voice of 'mien-xxl' to share; expected mien-s"),
+        ("mien-xxl", ["face"], "no voice of 'mien-xxl' to share; expected mien-b"),
         (str(folder), ["face"], "to share"),
-        ("mien-s", ["face", "speech"], "two voices"),
+        ("mien-b", ["face", "speech"], "two voices"),
     ):
         with pytest.raises(InputError, match=words):
             export([checkpoints[each] for each in given], tmp_path / "other", voice_of=name)

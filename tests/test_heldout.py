@@ -109,7 +109,7 @@ def put(old: str, new: str) -> Callable[[Path], None]:
     ("alter", "message"),
     [
         (change(split="train"), "split train, which networks are fitted to"),
-        (change(weights_sha256=MODEL.sha256 | {SPEECH_FILES[1]: "0" * 64}), "another model than mien-s"),
+        (change(weights_sha256=MODEL.sha256 | {SPEECH_FILES[1]: "0" * 64}), "another model than mien-b"),
         (change(weights_sha256={}), "another model"),
         (change(weights_sha256=None), "metrics.json is not one that"),
         (change(rows=11), "has 12 rows, metrics.json beside it tells of 11"),

@@ -18,7 +18,7 @@ from some_rows import clip, leaning, row
 
 PROVENANCE = {
     "file": "<img src=x onerror=alert(1)>.mp4",
-    "model": "mien-s",
+    "model": "mien-b",
     "mien": "0.1.0",
     "duration_s": 4.0,
     "has_video": True,

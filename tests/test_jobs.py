@@ -48,7 +48,7 @@ def test_a_chart_grows_before_the_report_is_there(
     monkeypatch.setattr(jobs, "svg", lambda *_, title, **told: drawn.append((title, told)) or "<svg/>")
     job = come(film, tmp_path / "job")
     make_report(job)
-    assert drawn[0] == ("film.mp4", {"caption": "model mien-s · so far"})
+    assert drawn[0] == ("film.mp4", {"caption": "model mien-b · so far"})
     assert job.n_charts == len(drawn) + 1
     assert job.latest.endswith("nobody is seen or heard")
 

@@ -201,14 +201,14 @@ def test_provenance_is_complete(clip: Path) -> None:
     info = load_model()
     assert told == {
         "mien": version("mien"),
-        "model": "mien-s",
+        "model": "mien-b",
         "weights_sha256": {
             DETECTOR_FILE: sha256(WEIGHTS).hexdigest(),
             SPEECH_FILE: sha256((MODELS / SPEECH_FILE).read_bytes()).hexdigest(),
             **{name: info.sha256[name] for name in (*FACE_FILES, *SPEECH_FILES)},
         },
         "reading": {
-            "model": "mien-s",
+            "model": "mien-b",
             "voice": True,
             "sample_hz": 5,
             "n_threads": 2,
@@ -284,7 +284,7 @@ def test_class_wise_fusion_is_the_models_own(clip: Path, tmp_path: Path, monkeyp
 
 
 def test_class_wise_fusion_that_a_model_has_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mien-s has no class-wise fusion") as caught:
+    with pytest.raises(InputError, match="mien-b has no class-wise fusion") as caught:
         stream(tmp_path / "nowhere.mp4", timeline=TimelineSettings(fusion="class_wise"))
     assert "\n" not in str(caught.value)
 

@@ -42,7 +42,7 @@ def flip(path: Path, place: float) -> None:
 
 def test_shipped_models_are_listed_and_whole() -> None:
     models = list_models()
-    assert [model.name for model in models] == ["mien-s"]
+    assert [model.name for model in models] == ["mien-b", "mien-s"]
     for model in models:
         assert model.folder.name == model.name
         assert set(model.licences) == {"face", "speech"}
@@ -79,15 +79,15 @@ def test_predictor_says_what_it_is() -> None:
 
 
 def test_model_is_found_by_name_and_by_folder(folder: Path) -> None:
-    assert load_model("mien-s") == load_model()
+    assert load_model("mien-b") == load_model()
     assert load_model(folder).folder == folder
-    assert load_model(str(folder)).name == "mien-s"
+    assert load_model(str(folder)).name == "mien-b"
 
 
 @pytest.mark.parametrize("name", ["mien-xl", "", "nowhere/at/all", "..", "weights"])
 def test_unknown_model_names_those_there_are(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="expected mien-s") as caught:
+    with pytest.raises(InputError, match="expected mien-b") as caught:
         load_model(name)
     assert "\n" not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_unknown_model_names_those_there_are(name: str, tmp_path: Path, monkeypa
 def test_one_flipped_bit_is_found(folder: Path, name: str, place: float) -> None:
     flip(folder / name, place)
     predictor = FacePredictor if name in FACE_FILES else VoicePredictor
-    with pytest.raises(CheckpointError, match=rf"{name} of model mien-s has sha256") as caught:
+    with pytest.raises(CheckpointError, match=rf"{name} of model mien-b has sha256") as caught:
         predictor(load_model(folder))
     assert "\n" not in str(caught.value)
 
@@ -188,7 +188,7 @@ def test_a_model_may_have_the_voice_of_one_that_ships(folder: Path) -> None:
         (folder / name).unlink()
     with pytest.raises(CheckpointError, match="lacks speech_encoder"):
         VoicePredictor(load_model(folder))
-    write_manifest(replace(load_model(folder), voice_of="mien-s"))
+    write_manifest(replace(load_model(folder), voice_of="mien-b"))
     model = load_model(folder)
     assert model.path("speech.safetensors").is_file()
     assert model.path(FACE_FILES[0]).parent == folder
@@ -196,7 +196,7 @@ def test_a_model_may_have_the_voice_of_one_that_ships(folder: Path) -> None:
     np.testing.assert_array_equal(VoicePredictor(model)(*silence), VoicePredictor(load_model())(*silence))
 
 
-@pytest.mark.parametrize("voice", ["mien-xxl", "../mien-s", "/tmp", 3])
+@pytest.mark.parametrize("voice", ["mien-xxl", "../mien-b", "/tmp", 3])
 def test_a_voice_that_does_not_ship_is_refused(folder: Path, voice: object) -> None:
     told = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(told | {"voice_of": voice}))
@@ -217,7 +217,7 @@ def test_a_model_fuses_by_its_own_rules(folder: Path) -> None:
         model.class_wise(voice, face, voice_present=heard),
     )
     with pytest.raises(
-        InputError, match="model mien-s has no class-wise fusion; fit it with `mien fit-fusion`"
+        InputError, match="model mien-b has no class-wise fusion; fit it with `mien fit-fusion`"
     ):
         load_model().rule("class_wise")
 

@@ -154,9 +154,9 @@ def test_what_cannot_be_read_keeps_its_row(tmp_path: Path) -> None:
 
 def test_a_model_without_the_network_is_refused(film: Path, tmp_path: Path) -> None:
     sound = write_utterance(tmp_path / "a.flac", pitch=300, duration=1.0, seed=0)
-    with pytest.raises(CheckpointError, match="mien-s has no speech network, and sound"):
+    with pytest.raises(CheckpointError, match="mien-b has no speech network, and sound"):
         rate(clip(sound), rater=without(*SPEECH_FILES))
-    with pytest.raises(CheckpointError, match="mien-s has no face network, and pictures"):
+    with pytest.raises(CheckpointError, match="mien-b has no face network, and pictures"):
         rate(clip(film), rater=without(*FACE_FILES))
     with pytest.raises(CheckpointError, match="no face network"):
         rate(np.zeros((48, 48), np.uint8), rater=without(*FACE_FILES))

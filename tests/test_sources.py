@@ -86,13 +86,13 @@ def test_the_pool_leaves_the_others_without_labels(prepared: Path) -> None:
 
 
 def test_a_run_starts_from_a_model_or_a_checkpoint_with_its_network() -> None:
-    path, network = find_checkpoint("mien-s", "face")
-    assert path == load_model("mien-s").folder / "face.safetensors"
+    path, network = find_checkpoint("mien-b", "face")
+    assert path == load_model("mien-b").folder / "face.safetensors"
     assert network == RECIPES["face"]().network, "the network that ships is the recipe's"
     assert find_checkpoint(str(path), "face") == find_checkpoint(str(path.parent), "face") == (path, network)
     with pytest.raises(CheckpointError, match="a network of face; expected one of speech"):
         find_checkpoint(str(path), "speech")
-    for name, words in {"a.safetensors": "a.safetensors", "mien-x": "mien-s", "mien-s": "both"}.items():
+    for name, words in {"a.safetensors": "a.safetensors", "mien-x": "mien-b", "mien-b": "both"}.items():
         with pytest.raises(InputError, match=words):
             find_checkpoint(name, "both")
 
@@ -103,7 +103,7 @@ def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> 
     for number, face in enumerate(faces):
         Image.fromarray(face).save(tmp_path / f"{number}.png")
     (tmp_path / "mine.csv").write_text("\n".join(("path,label,speaker", *rows)))
-    start = load_model("mien-s").folder / "face.safetensors"
+    start = load_model("mien-b").folder / "face.safetensors"
     for begin in (None, start):
         out = tmp_path / ("run" if begin is None else "tuned")
         place = prepare_table(tmp_path / "mine.csv", out, begin, crops=True, hook=no_hook)

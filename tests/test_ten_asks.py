@@ -134,7 +134,7 @@ def test_ask_6_train_on_my_data(tmp_path: Path, run: Run) -> None:
         lines.append(f"{k}.png,{('Happiness', 'Neutral')[k % 2]},{split},{split}{k % 4}")
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
     settings = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "heads_only=true")
-    learnt = ("train", "face", "--data", tmp_path / "mine.csv", "--from", "mien-s", "--out", tmp_path / "run")
+    learnt = ("train", "face", "--data", tmp_path / "mine.csv", "--from", "mien-b", "--out", tmp_path / "run")
     code, _, err = run(*learnt, "--threads", "1", *settings)
     assert code == 0, err
     assert run("export", tmp_path / "run" / "face.safetensors", "--out", tmp_path / "mine")[0] == 0

@@ -16,7 +16,7 @@ from mien.timelines import Timeline
 from some_rows import clip, leaning, row
 
 BOX = ("x1", "y1", "x2", "y2")
-PROVENANCE = {"file": "clip.mp4", "model": "mien-s", "mien": "0.1.0", "timeline": {}}
+PROVENANCE = {"file": "clip.mp4", "model": "mien-b", "mien": "0.1.0", "timeline": {}}
 
 
 def timeline_of(rows: list[Row] | None = None) -> Timeline:

@@ -48,7 +48,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The model folder and the lines of a fit to planted predictions."""
     folder = tmp_path_factory.mktemp("fit")
     return folder / "mine", fit_fusion(
-        [write_predictions(folder / "figures", *planted())], "mien-s", folder / "mine", hook=silent
+        [write_predictions(folder / "figures", *planted())], "mien-b", folder / "mine", hook=silent
     )
 
 
@@ -131,7 +131,7 @@ def test_lines_say_whether_it_pays(told: tuple[Path, list[str]]) -> None:
 def test_figures_measured_at_another_ratio_say_so(told: tuple[Path, list[str]], tmp_path: Path) -> None:
     given = list(planted())
     given[0] = np.random.default_rng(5).dirichlet(np.ones(8), 400)  # a voice that knows nothing
-    lines = fit_fusion([write_predictions(tmp_path / "a", *given)], "mien-s", tmp_path / "b", hook=silent)
+    lines = fit_fusion([write_predictions(tmp_path / "a", *given)], "mien-b", tmp_path / "b", hook=silent)
     fitted = load_model(tmp_path / "b")
     assert fitted.face_weight > fitted.voice_weight
     names = [name for name in fitted.figures if not name.startswith("fusion")]
@@ -146,7 +146,7 @@ def test_where_only_one_is_there_the_fallback_is_scored_too(tmp_path: Path) -> N
     voice, face, labels, groups = planted()
     voice[::4] = np.nan
     table = write_predictions(tmp_path / "a", voice, face, labels, groups)
-    lines = fit_fusion([table], "mien-s", tmp_path / "b", hook=silent)
+    lines = fit_fusion([table], "mien-b", tmp_path / "b", hook=silent)
     text = "\n".join(lines)
     assert "own.csv choose: 300 rows" in text
     assert "  face, 400 rows: " in text
@@ -178,13 +178,13 @@ def test_nothing_is_left_of_a_fit_that_fails(tmp_path: Path) -> None:
     name = next(iter(MODEL.sha256))
     table = write_predictions(tmp_path / "figures", *planted(5, 20))
     (tmp_path / "model" / name).write_bytes(b"altered")
-    for wrong in (f"{name} of model mien-s has sha256", f"mien-s lacks {name}"):
+    for wrong in (f"{name} of model mien-b has sha256", f"mien-b lacks {name}"):
         with pytest.raises(CheckpointError, match=wrong):
             fit_fusion([table], str(tmp_path / "model"), tmp_path / "out", hook=silent)
         (tmp_path / "model" / name).unlink(missing_ok=True)
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match="is there; name a folder"):
-        fit_fusion([table], "mien-s", tmp_path / "there", hook=silent)
+        fit_fusion([table], "mien-b", tmp_path / "there", hook=silent)
     with pytest.raises(InputError, match="no model"):
         fit_fusion([table], "mien-xl", tmp_path / "out", hook=silent)
     assert {path.name for path in tmp_path.iterdir()} == {"model", "figures", "there"}

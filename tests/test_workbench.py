@@ -76,7 +76,7 @@ def test_ones_own_table_from_a_model_to_figures(run: Run, tmp_path: Path) -> Non
     table.write_text("\n".join(rows))
     small = ["--set", "epochs=1", "--set", "batch_size=4", "--set", "heads_only=true", "--threads", "1"]
     code, out, err = run(
-        "train", "face", "--data", table, "--crops", "--from", "mien-s", "--out", tmp_path / "run", *small
+        "train", "face", "--data", table, "--crops", "--from", "mien-b", "--out", tmp_path / "run", *small
     )
     assert (code, err) == (0, "")
     checkpoint = tmp_path / "run" / "face.safetensors"

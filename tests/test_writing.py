@@ -14,9 +14,9 @@ def test_a_package_that_is_not_there_is_named_with_its_extra():
 
 
 def test_words_come_from_provenance():
-    told = {"file": "folder/clip.mp4", "mien": "0.1.0", "model": "mien-s"}
+    told = {"file": "folder/clip.mp4", "mien": "0.1.0", "model": "mien-b"}
     assert title_of(told) == "clip.mp4"
-    assert caption_of(told).startswith("mien 0.1.0 · model mien-s · ")
+    assert caption_of(told).startswith("mien 0.1.0 · model mien-b · ")
 
 
 def test_a_quiet_writer_takes_what_it_has_no_use_for():

@@ -6,17 +6,18 @@ generalises better than its rim (Izmailov et al., 2018; Wortsman et al., 2022). 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from mien.calibration import fit_temperature
 from mien.datasets.pairs import PairAugmentation
-from mien.errors import CheckpointError
-from mien.models.checkpoint import load_network, save_network
+from mien.errors import CheckpointError, InputError
+from mien.models.checkpoint import build_network, load_network, save_network
 from mien.models.network import ExpressionNet
-from mien.recipes import RECIPES
+from mien.recipes import RECIPES, override
 from mien.selection import correct_head, held_out_logits, held_out_scores
 from mien.sources import read_batches
 from mien.whole import checksum
@@ -25,16 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mien.models.face import FaceNetConfig
+    from mien.models.face import FaceNet, FaceNetConfig
     from mien.models.network import ExpressionNetConfig
-    from mien.models.speech import SpeechNetConfig
+    from mien.models.speech import SpeechNet, SpeechNetConfig
     from mien.recipes import TrainConfig
     from mien.spans import Hook
     from mien.spec import ModelSpec
 
+    Network = FaceNet | SpeechNet | ExpressionNet
+
 
 def average(
-    checkpoints: Sequence[Path], data: Path, out: Path, hook: Hook, n_threads: int = 2
+    checkpoints: Sequence[Path],
+    data: Path,
+    out: Path,
+    hook: Hook,
+    n_threads: int = 2,
+    settings: Sequence[str] = (),
+    held_for: Path | None = None,
 ) -> dict[str, float]:
     """Writes the mean of the weights of checkpoints; what it scores on `choose` comes back.
 
@@ -44,9 +53,13 @@ def average(
         out: The checkpoint to write.
         hook: Called with what is done, how far, and how much there is.
         n_threads: Processor threads.
+        settings: Of the network, as `mien.recipes.override` takes them, that leave its weights as they are.
+        held_for: A checkpoint of one modality that was not trained on `choose`, where these were: what it
+            says there, with the same settings, decides temperature and bias.
 
     Raises:
         CheckpointError: One is damaged, or their networks differ.
+        InputError: There is no such setting, or it asks for other weights.
         DatasetError: The data are missing.
     """
     torch.set_num_threads(n_threads)
@@ -61,6 +74,7 @@ def average(
         if tensor.is_floating_point():
             whole = torch.stack([tensor, *(other.state_dict()[name] for other, _ in others)])
             tensor.copy_(whole.mean(0))
+    network, spec = with_settings(network, spec, settings)
     batches, _ = read_batches(config_of(network.config, spec), data, hook)
     logits = held_out_logits(network, batches)
     scores = held_out_scores(logits, batches)
@@ -71,10 +85,27 @@ def average(
     if isinstance(network, ExpressionNet):
         temperature = float(fit_temperature(logits, batches.held_labels))
     else:
+        if held_for is not None:
+            logits = held_out_logits(with_settings(*load_network(held_for), settings)[0], batches)
         temperature = correct_head(network, logits, batches)
     told = spec.training | {"mean_of": parts, **scores}
     save_network(network, replace(spec, temperature=temperature, training=told), out)
     return scores
+
+
+def with_settings(network: Network, spec: ModelSpec, settings: Sequence[str]) -> tuple[Network, ModelSpec]:
+    """A network with the same weights and other settings, such as `mirrored=false`.
+
+    Raises:
+        InputError: There is no such setting, or it asks for other weights.
+    """
+    spec = replace(spec, network=json.loads(json.dumps(asdict(override(network.config, settings)))))
+    other = build_network(spec).eval()
+    try:
+        other.load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"{', '.join(settings)} would need other weights; train with it instead") from error
+    return other, spec
 
 
 def config_of(network: FaceNetConfig | SpeechNetConfig | ExpressionNetConfig, spec: ModelSpec) -> TrainConfig:

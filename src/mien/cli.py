@@ -81,7 +81,7 @@ def analyze(
     film: Film = False,
     pictures: Pictures = True,
     blur: Blur = False,
-    model: Model = "mien-s",
+    model: Model = "mien-b",
     fusion: Rule = "proportion",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
     speaker: Annotated[

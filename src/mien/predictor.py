@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the models that come with the package, one folder each."""
 
-DEFAULT_MODEL = "mien-s"
+DEFAULT_MODEL = "mien-b"
 
 MANIFEST = "manifest.json"
 
@@ -67,8 +67,8 @@ class ModelInfo:
     def path(self, file_name: str) -> Path:
         """Where a file of the model lies.
 
-        >>> load_model("mien-s").path("face_head.onnx").parent.name
-        'mien-s'
+        >>> load_model("mien-b").path("face_head.onnx").parent.name
+        'mien-b'
         """
         shared = self.voice_of is not None and file_name in VOICE_FILES
         return (WEIGHTS / str(self.voice_of) if shared else self.folder) / file_name
@@ -155,7 +155,7 @@ def list_models() -> list[ModelInfo]:
     """The models that come with the package.
 
     >>> [model.name for model in list_models()]
-    ['mien-s']
+    ['mien-b', 'mien-s']
     """
     return [read_manifest(WEIGHTS / name) for name in shipped_names()]
 
@@ -172,8 +172,8 @@ def load_model(name_or_path: str | Path = DEFAULT_MODEL) -> ModelInfo:
         InputError: There is no such model.
         CheckpointError: The folder's manifest is damaged.
 
-    >>> load_model("mien-s").name
-    'mien-s'
+    >>> load_model("mien-b").name
+    'mien-b'
     """
     for folder in (WEIGHTS / str(name_or_path), Path(name_or_path)):
         if (folder / MANIFEST).is_file():

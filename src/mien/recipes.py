@@ -70,7 +70,8 @@ class TrainConfig:
     semi: SemiConfig = field(default_factory=SemiConfig)
     """How faces without labels teach beside the labelled ones, with no network to start from."""
     balance: float = 0.0
-    """Power of 1 / frequency by which rare expressions are drawn more often; 0 draws as they come."""
+    """Power of 1 / frequency by which rare expressions, of speech those of each corpus, are drawn more often;
+    0 draws as they come."""
     chosen_by: Literal["macro_f1", "loss"] = "macro_f1"
     """What the best epoch has: the highest macro-F1 on `choose`, or the lowest loss there, which is steadier
     where rare expressions have a few rows."""
@@ -139,7 +140,7 @@ def train_face() -> TrainConfig:
     """The face net of the default model: RHCNN with residual GCSA on 48 px grey crops."""
     return TrainConfig(
         modality="face",
-        network=FaceNetConfig(input_px=96, depths=(0, 4, 4), attention=_residual_gcsa(), mirrored=True),
+        network=FaceNetConfig(input_px=96, depths=(0, 4, 4), attention=_residual_gcsa()),
         augmentation=FaceAugmentation(),
         epochs=40,
         batch_size=64,
@@ -156,12 +157,13 @@ def train_speech() -> TrainConfig:
     return TrainConfig(
         modality="speech",
         network=SpeechNetConfig(attention=_residual_gcsa()),
-        augmentation=SpeechAugmentation(),
-        epochs=80,
+        augmentation=SpeechAugmentation(reverb=0.3),
+        epochs=160,
         batch_size=32,
         learning_rate=1e-3,
         label_smoothing=0.1,
-        mixup=0.2,
+        mixup=0.4,
+        balance=0.5,
         chosen_by="loss",
         precision="bfloat16",
     )

@@ -73,7 +73,7 @@ def live(
     formats: Annotated[
         str, typer.Option(help="As for  mien analyze; all but video.")
     ] = "csv,json,segments,svg",
-    model: Model = "mien-s",
+    model: Model = "mien-b",
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
     smooth: Annotated[float, typer.Option(help="Seconds of the past over which is averaged.")] = 0.5,
     low_confidence: Annotated[

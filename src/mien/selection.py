@@ -78,7 +78,13 @@ def held_out_opinions(network: nn.Module, batches: Batches) -> dict[str, Float32
     }
 
 
-def calibrate(spec: ModelSpec, batches: Batches, out: Path, held_for: Path | None = None) -> None:
+def calibrate(
+    spec: ModelSpec,
+    batches: Batches,
+    out: Path,
+    held_for: Path | None = None,
+    device: torch.device | None = None,
+) -> None:
     """Writes the best network of a run with the temperature that fits it to the labels of `choose`.
 
     To labels, not to shares of votes: a confidence of 0.8 is to mean that the label is right in 8 of 10
@@ -91,10 +97,11 @@ def calibrate(spec: ModelSpec, batches: Batches, out: Path, held_for: Path | Non
         out: Folder of the run.
         held_for: The checkpoint that the items were held out for, if it was not this run: its calibration,
             fitted on them, becomes this network's.
+        device: Where the networks are asked; the processor without it.
     """
-    network, _ = load_network(out / "best.safetensors")
+    network = load_network(out / "best.safetensors")[0].to(device)
     if not isinstance(network, ExpressionNet):
-        asked = network if held_for is None else load_network(held_for)[0]
+        asked = network if held_for is None else load_network(held_for)[0].to(device)
         temperature = correct_head(network, held_out_logits(asked, batches), batches)
         save_network(network, replace(spec, temperature=temperature), out / f"{spec.modality}.safetensors")
         return

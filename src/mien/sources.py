@@ -34,6 +34,8 @@ from mien.whole import checksum
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
+
     from mien.datasets.batches import Batches
     from mien.datasets.prepared import Recording
     from mien.recipes import TrainConfig
@@ -47,13 +49,16 @@ LICENCES = {
 """Of weights trained on the corpora that are read as they are."""
 
 
-def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:
+def read_batches(
+    config: TrainConfig, data: Path, hook: Hook, device: torch.device | None = None
+) -> tuple[Batches, dict[str, Any]]:
     """The data of a configuration, and what the checkpoint tells of them.
 
     Args:
         config: Says which data are wanted.
         data: What `mien prepare` wrote, or the folder that holds `ferplus`, or `ravdess_speech` and `emodb`.
         hook: Called with what is done, how far, and how much there is.
+        device: Where single faces and sounds lie and are varied; the processor without it.
 
     Raises:
         DatasetError: The data are missing or leak between splits.
@@ -72,7 +77,7 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
         assert isinstance(config.augmentation, FaceAugmentation)
         assert isinstance(config.network, FaceNetConfig)
         stills = read_ferplus(data / "ferplus")
-        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance)
+        faces = FaceBatches(stills, config.augmentation, config.network.input_px, config.balance, device)
         if config.unlabelled or config.semi.n_faces:
             faces.unlabelled = read_unlabelled(data / "faces_unlabelled", Template(faces.crop_px), hook)
         parts = {split: count_labels(stills.part(split).labels) for split in ("train", "choose")}
@@ -91,7 +96,7 @@ def read_batches(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, 
     }
     told = {"corpora": ["RAVDESS", "EMO-DB"], "labels": parts, "speakers": speakers, **licence}
     if isinstance(config.augmentation, SpeechAugmentation):
-        return SpeechBatches(utterances, config.augmentation, config.balance, hook), told
+        return SpeechBatches(utterances, config.augmentation, config.balance, hook, device), told
     assert isinstance(config.augmentation, PairAugmentation)
     assert isinstance(config.network, ExpressionNetConfig)
     stills = read_ferplus(data / "ferplus")
@@ -115,7 +120,7 @@ def find_checkpoint(
     path = Path(name_or_path)
     if not path.is_file():
         if path.suffix == ".safetensors":
-            raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-s")
+            raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-b")
         path = load_model(name_or_path).path(f"{modality}.safetensors")
         if not path.is_file():
             raise InputError(f"model {name_or_path} has no {path.name} to start from; give a checkpoint")
@@ -214,5 +219,7 @@ def ask_teachers(
     """Gives the teachers a say in the targets; what a checkpoint tells of it."""
     assert isinstance(batches, FaceBatches), "the configuration refuses teachers of anything but faces"
     faces = np.asarray(batches.unlabelled) if config.unlabelled else np.zeros_like(batches.unlabelled[:0])
-    batches.learn_from([load_network(path)[0] for path in teachers], config.distil, faces, hook)
+    batches.learn_from(
+        [load_network(path)[0].to(batches.device) for path in teachers], config.distil, faces, hook
+    )
     return {"unlabelled": len(faces), "teachers": [checksum(path) for path in teachers]}

@@ -215,7 +215,7 @@ def _frames(piece: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "colum
 
 
 def _log_mel(frames: Float32[np.ndarray, "columns 512"]) -> Float32[np.ndarray, "64 columns"]:
-    spectrum = np.fft.rfft(frames * _window())
+    spectrum = np.fft.rfft(frames * hann_window())
     power = spectrum.real**2 + spectrum.imag**2
     mel: Float32[np.ndarray, "64 columns"] = mel_filters() @ power.T
     columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(MEL_FLOOR)))
@@ -223,7 +223,7 @@ def _log_mel(frames: Float32[np.ndarray, "columns 512"]) -> Float32[np.ndarray, 
 
 
 @cache
-def _window() -> Float32[np.ndarray, "512"]:
+def hann_window() -> Float32[np.ndarray, "512"]:
     """A periodic Hann window between zeros."""
     phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
     edge = (N_FFT - WINDOW_SAMPLES) // 2

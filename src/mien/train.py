@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from mien.datasets.batches import FaceBatches, FaceViews
@@ -101,7 +102,7 @@ def train(
     if start is None and not config.hold_out:
         raise InputError("hold_out=false needs a network that was held to it; name it with --from")
     torch.set_num_threads(n_threads)
-    batches, told = read_batches(config, data, hook)
+    batches, told = read_batches(config, data, hook, join_processes(config.n_parts).device)
     if not config.hold_out:
         if not isinstance(batches, FaceBatches):
             raise InputError(
@@ -153,7 +154,7 @@ def fit(
         hook("training", state.step, n_steps)
     if team.is_main_process:
         draw_learning_curves(state.history, out / "curve.png")
-        calibrate(spec, batches, out, held_for=None if config.hold_out else start)
+        calibrate(spec, batches, out, None if config.hold_out else start, team.device)
     team.wait_for_everyone()
     return out / f"{spec.modality}.safetensors"
 
@@ -259,11 +260,12 @@ def learn_semi(state: State, batches: FaceBatches, config: TrainConfig) -> None:
 def update_average(state: State, config: TrainConfig) -> None:
     """Moves the running mean of the weights toward the weights; counters are copied."""
     decay = min(config.ema, (1 + state.step) / (10 + state.step))
-    for name, tensor in state.network.state_dict().items():
-        if tensor.is_floating_point():
-            state.average[name].lerp_(tensor, 1 - decay)
-        else:
-            state.average[name].copy_(tensor)
+    weights = state.network.state_dict()
+    floats = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    move([state.average[name] for name in floats], [weights[name] for name in floats], 0)
+    for name in weights.keys() - set(floats):
+        state.average[name].copy_(weights[name])
 
 
 def count_pairs(targets: Float[Tensor, "B E"], log_probs: Float[Tensor, "B E"]) -> Float[Tensor, "E E"]:
@@ -296,9 +298,10 @@ def mix(batch: Batch, alpha: float) -> tuple[tuple[Tensor, ...], Tensor]:
     """Mixup: each sample blended with another one of its batch, targets alike; masks are joined."""
     if alpha == 0:
         return batch.inputs, batch.targets
-    share = torch.distributions.Beta(alpha, alpha).sample((len(batch.targets),))
+    n, device = len(batch.targets), batch.targets.device
+    share = torch.distributions.Beta(alpha, alpha).sample((n,)).to(device)
     share = torch.maximum(share, 1 - share)
-    partner = torch.randperm(len(batch.targets))
+    partner = torch.randperm(n, device=device)
     mixed = []
     for each in batch.inputs:
         if each.dtype == torch.bool:

@@ -44,7 +44,7 @@ def train(
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Model, such as mien-s, or checkpoint whose network and weights are taken."
+            "--from", help="Model, such as mien-b, or checkpoint whose network and weights are taken."
         ),
     ] = None,
     teachers: Annotated[
@@ -88,6 +88,12 @@ def average(
     checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoints of one recipe; one is calibrated.")],
     data: Annotated[Path, typer.Option(help="The folder that they were trained on.")],
     out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="mirrored=false, or what else keeps the weights.")
+    ] = None,
+    held_for: Annotated[
+        Path | None, typer.Option(help="Checkpoint to calibrate by, if these were trained on all.")
+    ] = None,
     threads: Threads = 2,
 ) -> None:
     """Write the mean of the weights of several runs; needs the extra [train].
@@ -97,7 +103,7 @@ def average(
     from mien.averaging import average as run
 
     with progress() as hook:
-        scores = run(checkpoints, data, out, hook, threads)
+        scores = run(checkpoints, data, out, hook, threads, settings or (), held_for)
     typer.echo(f"{out}: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
 
@@ -139,7 +145,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")],
     model: Annotated[
         str, typer.Option(help="A shipped model's name, a folder from `mien export`, or a checkpoint.")
-    ] = "mien-s",
+    ] = "mien-b",
     split: Annotated[str, typer.Option(help="train, choose or val.")] = "val",
     crops: Annotated[bool, typer.Option("--crops", help="Pictures are face crops already.")] = False,
     seed: Annotated[
@@ -248,7 +254,7 @@ def submit(
     example: Annotated[
         Path | None, typer.Option(help="The challenge's example; else found in the data.")
     ] = None,
-    model: Model = "mien-s",
+    model: Model = "mien-b",
     delta: Annotated[int, typer.Option(help="Frames to either side that the mean takes in.")] = 50,
     voice: Annotated[bool, typer.Option(help="Listen to the voice, or only look.")] = True,
     fusion: Rule = "proportion",
@@ -267,7 +273,7 @@ def submit(
 def fit_fusion(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of `mien evaluate` on videos.")],
     out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
-    model: Model = "mien-s",
+    model: Model = "mien-b",
 ) -> None:
     """Fit how face and voice are fused, to held-out predictions, and say what it gains."""
     from mien.weighing import fit_fusion as run

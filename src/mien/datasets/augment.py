@@ -1,8 +1,7 @@
 """Training faces and utterances in, varied ones out, by torch's global generator, seeded before every step.
 
 FER+ pictures are loosely framed as they are (docs/decisions/0011); faces are jittered on top of that, and
-blurred, so that 48 px stills and crops from video look alike. Speech
-varies in speed, level, band and noise, so that a corpus cannot be told from its channel.
+blurred, so that 48 px stills and crops from video look alike. Sound is varied in `mien.datasets.utterances`.
 """
 
 from __future__ import annotations
@@ -11,15 +10,12 @@ from dataclasses import dataclass, fields
 from math import inf, pi
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from mien.errors import InputError
-from mien.spans import SAMPLE_RATE
-from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Float32
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -69,6 +65,8 @@ class SpeechAugmentation:
     """Range of signal-to-noise ratios."""
     band: float = 0.5
     """Chance of a low-pass at 2.5-7.5 kHz and of a tilt of the spectrum."""
+    reverb: float = 0.0
+    """Chance of a room."""
     frequency_mask: int = 8
     """Widest masked band, mel bins; two bands."""
     time_mask: int = 32
@@ -84,34 +82,34 @@ def vary_faces(
     images: Float[Tensor, "B 1 H W"], size_px: int, config: FaceAugmentation
 ) -> Float[Tensor, "B 1 h w"]:
     """Faces in 0..1 moved, mirrored, blurred and partly erased, at `size_px`; noise may leave 0..1."""
-    n = len(images)
-    turn = _uniform(n, config.rotation) * pi / 180
-    zoom = (1 + config.scale) ** _uniform(n, 1.0)
-    mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
+    n, device = len(images), images.device
+    turn = _uniform(n, config.rotation, device) * pi / 180
+    zoom = (1 + config.scale) ** _uniform(n, 1.0, device)
+    mirror = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(turn) / zoom, torch.sin(turn) / zoom
     rows = torch.stack(
         [
-            torch.stack([cos * mirror, -sin, 2 * _uniform(n, config.shift)], 1),
-            torch.stack([sin * mirror, cos, 2 * _uniform(n, config.shift)], 1),
+            torch.stack([cos * mirror, -sin, 2 * _uniform(n, config.shift, device)], 1),
+            torch.stack([sin * mirror, cos, 2 * _uniform(n, config.shift, device)], 1),
         ],
         1,
     )
     grid = torch.nn.functional.affine_grid(rows, [n, 1, size_px, size_px], align_corners=False)
     varied = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     varied = _blur(varied, config.blur)
-    varied = varied.clamp(1e-4, 1) ** (1 + _uniform(n, config.contrast)).view(-1, 1, 1, 1)
-    varied = varied + torch.randn_like(varied) * (torch.rand(n, 1, 1, 1) * config.noise)
+    varied = varied.clamp(1e-4, 1) ** (1 + _uniform(n, config.contrast, device)).view(-1, 1, 1, 1)
+    varied = varied + torch.randn_like(varied) * (torch.rand(n, 1, 1, 1, device=device) * config.noise)
     return _erase(varied, config.erase)
 
 
-def _uniform(n: int, limit: float) -> Float[Tensor, "n"]:
-    return (torch.rand(n) * 2 - 1) * limit
+def _uniform(n: int, limit: float, device: torch.device) -> Float[Tensor, "n"]:
+    return (torch.rand(n, device=device) * 2 - 1) * limit
 
 
 def _blur(images: Float[Tensor, "B 1 H W"], chance: float) -> Float[Tensor, "B 1 H W"]:
     """Some of the images brought down to one random size and up again."""
     small_px = int(torch.randint(20, 49, ()))
-    chosen = torch.rand(len(images)) < chance
+    chosen = torch.rand(len(images), device=images.device) < chance
     small = torch.nn.functional.interpolate(
         images[chosen], (small_px, small_px), mode="bilinear", antialias=True, align_corners=False
     )
@@ -124,69 +122,30 @@ def _blur(images: Float[Tensor, "B 1 H W"], chance: float) -> Float[Tensor, "B 1
 
 def _erase(images: Float[Tensor, "B 1 H W"], chance: float) -> Float[Tensor, "B 1 H W"]:
     """Some of the images with a random rectangle filled with noise."""
-    n, _, height, width = images.shape
-    size = torch.rand(n, 2) * 0.35 + 0.15
-    corner = torch.rand(n, 2) * (1 - size)
-    rows = torch.arange(height).view(1, -1, 1) / height
-    columns = torch.arange(width).view(1, 1, -1) / width
+    (n, _, height, width), device = images.shape, images.device
+    size = torch.rand(n, 2, device=device) * 0.35 + 0.15
+    corner = torch.rand(n, 2, device=device) * (1 - size)
+    rows = torch.arange(height, device=device).view(1, -1, 1) / height
+    columns = torch.arange(width, device=device).view(1, 1, -1) / width
     top, left = corner[:, :1, None], corner[:, 1:, None]
     inside = (rows >= top) & (rows < top + size[:, :1, None])
     inside = inside & (columns >= left) & (columns < left + size[:, 1:, None])
-    inside = inside & (torch.rand(n, 1, 1) < chance)
+    inside = inside & (torch.rand(n, 1, 1, device=device) < chance)
     return torch.where(inside.unsqueeze(1), torch.rand_like(images), images)
-
-
-def vary_waveform(
-    waveform: Float32[np.ndarray, "samples"], config: SpeechAugmentation
-) -> Float32[np.ndarray, "varied"]:
-    """An utterance at another speed, level, band and with noise."""
-    draw = torch.rand(7).numpy()
-    speed = (1 + config.speed) ** (2 * draw[0] - 1)
-    places = np.arange(0, len(waveform) - 1, speed)
-    varied = np.interp(places, np.arange(len(waveform)), waveform)
-    if draw[1] < config.band:
-        n_fft = 1 << (len(varied) - 1).bit_length()  # lengths with large prime factors are ten times slower
-        spectrum = np.fft.rfft(varied, n_fft)
-        hertz = np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE)
-        cut = 2500 + 5000 * draw[2]
-        tilt_db = (2 * draw[3] - 1) * 6 * np.log2(np.maximum(hertz, 60) / 1000) / 3
-        spectrum *= 10 ** (tilt_db / 20) / (1 + (hertz / cut) ** 8)
-        varied = np.fft.irfft(spectrum, n_fft)[: len(varied)]
-    loudness = np.sqrt(np.mean(varied**2)) + 1e-6
-    ratio_db = config.noise_db[0] + draw[4] * (config.noise_db[1] - config.noise_db[0])
-    noise = torch.randn(len(varied)).numpy()
-    if draw[5] < 0.5:  # pink-ish: running sum that forgets
-        noise = np.convolve(noise, 0.9 ** np.arange(60), "same")
-    noise *= loudness * 10 ** (-ratio_db / 20) / (np.sqrt(np.mean(noise**2)) + 1e-9)
-    gain = 10 ** ((2 * draw[6] - 1) * config.gain_db / 20)
-    varied = np.clip((varied + noise) * gain, -1, 1)
-    return np.asarray(varied, np.float32)
-
-
-def keep_past(
-    window: Float32[np.ndarray, "M F"], mask: Bool[np.ndarray, "F"], chance: float
-) -> tuple[Float32[np.ndarray, "M F"], Bool[np.ndarray, "F"]]:
-    """The window, or with some chance the beginning of what is heard in it, and which columns are there."""
-    if not chance or torch.rand(()) >= chance:
-        return window, mask
-    inside = np.flatnonzero(mask)
-    share = 0.25 + (2 / 3 - 0.25) * float(torch.rand(()))
-    coming = np.arange(len(mask)) > inside[int(share * len(inside))]
-    return np.where(coming, np.float32(QUIETEST), window), mask & ~coming
 
 
 def mask_log_mel(
     log_mel: Float[Tensor, "B M F"], fill: float, config: SpeechAugmentation
 ) -> Float[Tensor, "B M F"]:
     """SpecAugment: two bands and two stretches of each window filled, with the chance that `config` says."""
-    n, n_mels, n_columns = log_mel.shape
-    chosen = (torch.rand(n, 1) < config.mask).float()
+    (n, n_mels, n_columns), device = log_mel.shape, log_mel.device
+    chosen = (torch.rand(n, 1, device=device) < config.mask).float()
     out = log_mel
     for axis, length, widest in ((1, n_mels, config.frequency_mask), (2, n_columns, config.time_mask)):
-        places = torch.arange(length).view(1, -1)
+        places = torch.arange(length, device=device).view(1, -1)
         for _ in range(2):
-            width = torch.rand(n, 1) * widest * chosen
-            start = torch.rand(n, 1) * (length - width)
+            width = torch.rand(n, 1, device=device) * widest * chosen
+            start = torch.rand(n, 1, device=device) * (length - width)
             inside = (places >= start) & (places < start + width)
             out = out.masked_fill(inside.unsqueeze(2 if axis == 1 else 1), fill)
     return out

@@ -6,6 +6,7 @@ generator before each step and all chance is drawn from there, so a resumed run 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,23 +15,22 @@ import torch
 from mien.datasets.augment import (
     FaceAugmentation,
     SpeechAugmentation,
-    keep_past,
     mask_log_mel,
     vary_faces,
-    vary_waveform,
 )
 from mien.datasets.corpus import labelled
+from mien.datasets.utterances import Sounds, keep_past, log_mels, vary_sound
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS, position
 from mien.media import read_waveform
 from mien.spans import COLUMNS_PER_SECOND, HOP_SAMPLES
 from mien.speech import log_mel
-from mien.windows import cut_clip, cut_window
+from mien.windows import QUIETEST, cut_clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jaxtyping import Float, Float32, UInt8
+    from jaxtyping import Float, Float32, Float64, UInt8
     from torch import Tensor, nn
 
     from mien.datasets.corpus import Clip, Stills
@@ -89,18 +89,26 @@ class Batches(Protocol):
 
 
 class FaceBatches:
-    """Batches of grey faces; drawn from `train`, scored on `choose`."""
+    """Batches of grey faces; drawn from `train`, scored on `choose`; all of them lie on one device."""
 
-    def __init__(self, stills: Stills, augmentation: FaceAugmentation, size_px: int, balance: float) -> None:
+    def __init__(
+        self,
+        stills: Stills,
+        augmentation: FaceAugmentation,
+        size_px: int,
+        balance: float,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
         train, choose = stills.part("train"), stills.part("choose")
         self.augmentation, self.size_px = augmentation, size_px
         self.names = train.names
         self.crop_px, self.mel_range = train.images.shape[1], None
-        self.images = torch.from_numpy(train.images).unsqueeze(1)
-        self.targets = torch.from_numpy(train.targets)
+        self.images = torch.from_numpy(train.images).unsqueeze(1).to(device)
+        self.targets = torch.from_numpy(train.targets).to(device)
         self.labels, self.balance = train.labels, balance
-        self.weights = draw_weights(train.labels, balance)
-        self.held_images = torch.from_numpy(choose.images).unsqueeze(1)
+        self.weights = draw_weights(train.labels, balance).to(device)
+        self.held_images = torch.from_numpy(choose.images).unsqueeze(1).to(device)
         self.held_targets = choose.targets
         self.held_labels, self.held_names = choose.labels, choose.names
         self.n_train = len(train.labels)
@@ -122,16 +130,16 @@ class FaceBatches:
         if not len(self.unlabelled):
             raise DatasetError("there are no faces without labels; set semi.n_faces to 0 to do without")
         rows = torch.randint(len(self.unlabelled), (n_faces,))
-        faces = torch.from_numpy(self.unlabelled[rows.numpy()]).unsqueeze(1).float() / 255
+        faces = torch.from_numpy(self.unlabelled[rows.numpy()]).unsqueeze(1).to(self.device).float() / 255
         return FaceViews(*(vary_faces(faces, self.size_px, each) for each in (weak, weak, strong)))
 
     def learn_held_out(self) -> None:
         """The faces of `choose` join the training faces; what is scored on them then says nothing."""
         self.images = torch.cat([self.images, self.held_images])
-        self.targets = torch.cat([self.targets, torch.from_numpy(self.held_targets)])
+        self.targets = torch.cat([self.targets, torch.from_numpy(self.held_targets).to(self.device)])
         self.labels += self.held_labels
         self.names += self.held_names
-        self.weights = draw_weights(self.labels, self.balance)
+        self.weights = draw_weights(self.labels, self.balance).to(self.device)
         self.n_train = len(self.labels)
 
     def learn_from(
@@ -144,18 +152,18 @@ class FaceBatches:
         """What trained networks say of unvaried faces becomes a target.
 
         Args:
-            teachers: The mean of their probabilities counts.
+            teachers: The mean of their probabilities counts; on the device of the faces.
             share: Of every training face's target that their word replaces.
             unlabelled: Faces that join the training faces, with their word as the target.
             hook: Called with what is done, how far, and how much there is.
         """
-        self.images = torch.cat([self.images, torch.from_numpy(unlabelled).unsqueeze(1)])
+        self.images = torch.cat([self.images, torch.from_numpy(unlabelled).unsqueeze(1).to(self.device)])
         said = ask(teachers, self.images, hook)
         n_labelled = len(self.targets)
         softened = torch.lerp(self.targets, said[:n_labelled], share)
         self.targets = torch.cat([softened, said[n_labelled:]])
-        self.labels += tuple(EXPRESSIONS[k] for k in said[n_labelled:].argmax(1))
-        self.weights = draw_weights(self.labels, self.balance)
+        self.labels += tuple(EXPRESSIONS[k] for k in said[n_labelled:].argmax(1).tolist())
+        self.weights = draw_weights(self.labels, self.balance).to(self.device)
         self.names += tuple(f"unlabelled {row}" for row in range(len(unlabelled)))
         self.n_train = len(self.labels)
 
@@ -167,7 +175,10 @@ class FaceBatches:
 
 
 class SpeechBatches:
-    """Batches of log-mel windows: short ones drawn from `train`, whole clips of `choose` scored."""
+    """Batches of log-mel windows: short ones drawn from `train`, whole clips of `choose` scored.
+
+    What is drawn lies on one device. Expressions are balanced within and between corpora.
+    """
 
     def __init__(
         self,
@@ -175,46 +186,47 @@ class SpeechBatches:
         augmentation: SpeechAugmentation,
         balance: float,
         hook: Hook,
+        device: torch.device | None = None,
     ) -> None:
         train, choose = labelled(clips, "train"), labelled(clips, "choose")
         self.augmentation = augmentation
-        self.waveforms, self.names = [], tuple(clip.path.name for clip, _ in train)
+        self.names = tuple(clip.path.name for clip, _ in train)
+        waveforms = []
         for done, (clip, _) in enumerate(train):
-            self.waveforms.append(listen(clip))
+            waveforms.append(listen(clip))
             hook("reading speech", done + 1, len(train))
+        self.sounds = Sounds.of(waveforms, device)
         self.labels = tuple(label for _, label in train)
-        self.targets = torch.from_numpy(one_hot(self.labels))
-        self.weights = draw_weights(self.labels, balance)
-        self.held_mels = [log_mel(listen(clip)) for clip, _ in choose]
+        self.targets = torch.from_numpy(one_hot(self.labels)).to(device)
+        kinds = [f"{label} of {clip.speaker.partition('-')[0]}" for clip, label in train]
+        self.weights = draw_weights(kinds, balance).to(device)
+        held = [cut_clip(log_mel(listen(clip))) for clip, _ in choose]
+        self.held_mels, self.held_masks = (
+            torch.from_numpy(np.concatenate(each)).to(device) for each in zip(*held, strict=True)
+        )
+        self.held_items = np.repeat(np.arange(len(held)), [len(windows) for windows, _ in held])
         self.held_labels = tuple(label for _, label in choose)
         self.held_targets = one_hot(self.held_labels)
-        columns = np.concatenate([log_mel(waveform) for waveform in self.waveforms], axis=1)
+        columns = np.concatenate([log_mel(waveform) for waveform in waveforms], axis=1)
         self.crop_px, self.mel_range = None, (float(columns.mean()), float(columns.std()))
         self.n_train = len(train)
 
     def draw(self, batch_size: int) -> Batch:
         """A batch of windows from varied training clips."""
         rows = torch.multinomial(self.weights, batch_size, replacement=True)
-        windows, masks = [], []
-        for row in rows.tolist():
-            mel = log_mel(vary_waveform(self.waveforms[row], self.augmentation))
-            n_columns = round(self.augmentation.crop * COLUMNS_PER_SECOND)
-            spare = mel.shape[1] - n_columns
-            slack = min(n_columns // 8, mel.shape[1] // 2)  # of the shortest clip, some sound stays inside
-            low, high = min(spare, 0) - slack, max(spare, 0) + slack
-            window, mask = cut_window(mel, int(torch.randint(low, high + 1, ())), n_columns)
-            window, mask = keep_past(window, mask, self.augmentation.past)
-            windows.append(window)
-            masks.append(mask)
-        mels, column_mask = torch.from_numpy(np.stack(windows)), torch.from_numpy(np.stack(masks))
+        n_columns = round(self.augmentation.crop * COLUMNS_PER_SECOND)
+        sound, inside, column_mask = self.sounds.cut(rows, n_columns, self.augmentation.speed)
+        mels = log_mels(vary_sound(sound, inside, self.augmentation))
+        column_mask = keep_past(column_mask, self.augmentation.past)
+        mels = mels.where(column_mask.unsqueeze(1), QUIETEST)
         inputs = mask_log_mel(mels, self.mel_range[0], self.augmentation), column_mask
         return Batch(inputs, self.targets[rows], tuple(self.names[row] for row in rows.tolist()))
 
-    def held_out(self) -> Iterator[HeldOut]:
-        """The clips of `choose`, one batch of windows each."""
-        for item, mel in enumerate(self.held_mels):
-            windows, masks = cut_clip(mel)
-            yield HeldOut((torch.from_numpy(windows), torch.from_numpy(masks)), np.full(len(windows), item))
+    def held_out(self, batch_size: int = 32) -> Iterator[HeldOut]:
+        """The clips of `choose`, as the windows that cover each."""
+        for start in range(0, len(self.held_items), batch_size):
+            rows = slice(start, start + batch_size)
+            yield HeldOut((self.held_mels[rows], self.held_masks[rows]), self.held_items[rows])
 
 
 def listen(clip: Clip) -> Float32[np.ndarray, "samples"]:
@@ -247,8 +259,7 @@ def one_hot(labels: Sequence[str]) -> Float32[np.ndarray, "rows E"]:
     return np.eye(len(EXPRESSIONS), dtype=np.float32)[[position(label) for label in labels]]
 
 
-def draw_weights(labels: Sequence[str], balance: float) -> Float[Tensor, "rows"]:
-    """Chance of each row: its label's frequency to the power of -`balance`."""
-    counts = np.array([labels.count(name) for name in EXPRESSIONS])
-    rarity = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
-    return torch.from_numpy(rarity[[position(label) for label in labels]])
+def draw_weights(kinds: Sequence[str], balance: float) -> Float64[Tensor, "rows"]:
+    """Chance of each row: the frequency of its kind, such as its label, to the power of -`balance`."""
+    counts = Counter(kinds)
+    return torch.tensor([counts[kind] ** -balance for kind in kinds], dtype=torch.float64)
