@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,6 +31,7 @@ def varied_tone(config: SpeechAugmentation, seed: int = 0) -> Tensor:
     return vary_sound(TONE, EVERYWHERE, config)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(330, SAMPLE_RATE), st.integers(20, 120), st.sampled_from([0.0, 0.12]))
 def test_some_of_a_recording_is_in_its_window_and_what_is_outside_is_silent(
     n_samples: int, n_columns: int, speed: float

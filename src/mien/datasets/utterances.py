@@ -75,10 +75,8 @@ class Sounds:
         n_samples = ((lengths - 1) / rates).ceil().long()
         totals = n_samples // HOP_SAMPLES
         slack = torch.clamp(totals // 2, max=n_columns // 8)
-        lowest, highest = (
-            ((totals - n_columns).clamp(max=0) - slack),
-            (totals - n_columns).clamp(min=0) + slack,
-        )
+        spare = totals - n_columns
+        lowest, highest = spare.clamp(max=0) - slack, spare.clamp(min=0) + slack
         chance = torch.rand(len(rows), device=device, dtype=torch.float64)
         first = lowest + (chance * (highest - lowest + 1)).long()
         columns = first[:, None] + torch.arange(n_columns, device=device)
@@ -121,11 +119,12 @@ def _colour(sound: Float[Tensor, "B S"], config: SpeechAugmentation) -> Float[Te
     octaves = (hertz.clamp(min=60) / 1000).log2()
     tilt_db = (2 * torch.rand(n, 1, device=device) - 1) * 2 * octaves
     band = 10 ** (tilt_db / 20) / (1 + (hertz / cut) ** 8)
-    band = torch.where(torch.rand(n, 1, device=device) < config.band, band, torch.ones_like(band))
+    band = band.where(torch.rand(n, 1, device=device) < config.band, 1.0)
     spectrum = torch.fft.rfft(sound, n_fft) * band
     if config.reverb:
         spectrum = spectrum * torch.fft.rfft(_rooms(n, config.reverb, device), n_fft)
-    return torch.fft.irfft(spectrum, n_fft)[:, : sound.shape[1]]
+    coloured: Tensor = torch.fft.irfft(spectrum, n_fft)[:, : sound.shape[1]]
+    return coloured
 
 
 def _rooms(n: int, chance: float, device: torch.device) -> Float[Tensor, "B R"]:
@@ -144,7 +143,8 @@ def log_mels(sound: Float[Tensor, "B S"]) -> Float[Tensor, "B M F"]:
     frames = sound.unfold(1, N_FFT, HOP_SAMPLES) * torch.from_numpy(hann_window()).to(sound.device)
     power = torch.fft.rfft(frames).abs().square()
     mels = power @ torch.from_numpy(mel_filters().T).to(sound.device)
-    return mels.clamp(min=MEL_FLOOR).log().transpose(1, 2)
+    columns: Tensor = mels.clamp(min=MEL_FLOOR).log().transpose(1, 2)
+    return columns
 
 
 def keep_past(mask: Bool[Tensor, "B F"], chance: float) -> Bool[Tensor, "B F"]:
