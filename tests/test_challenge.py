@@ -18,7 +18,7 @@ from mien import challenge
 from mien.challenge import FILLED, smooth, submit
 from mien.errors import CheckpointError, DatasetError, InputError
 from mien.expressions import EXPRESSIONS
-from mien.fusion import proportion
+from mien.fusion import product
 from mien.media import read_sound
 from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.submission import HEADER, check_submission
@@ -180,7 +180,7 @@ def test_the_ratio_is_the_model_s(tmp_path: Path, stubs, monkeypatch: pytest.Mon
     write_crops(tmp_path, "v", {5: "Anger"})
     write_example(tmp_path, ("v", [5]))
     for voice_weight, expected in ((1.0, "Anger"), (3.0, "Fear")):
-        model = replace(load_model(), voice_weight=voice_weight)
+        model = replace(load_model(), fusion="proportion", voice_weight=voice_weight)
         monkeypatch.setattr(challenge, "load_model", lambda name, model=model: model)
         assert labels(tmp_path) == [expected]
 
@@ -401,7 +401,7 @@ def test_the_shipped_model_answers_as_reckoned_by_hand(
         if frame not in frames:
             continue
         if seen is not None and heard is not None:
-            every[frame - 1] = proportion(heard, seen)
+            every[frame - 1] = product(heard, seen)
         elif seen is not None or heard is not None:
             every[frame - 1] = heard if seen is None else seen
     known = np.flatnonzero(~np.isnan(every[:, 0]))

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.classwise import FLOOR, ClassWise, fit_class_wise, read_class_wise
+from mien.classwise import ClassWise, fit_class_wise, read_class_wise
 from mien.errors import CheckpointError, InputError, MetricError
+from mien.fusion import FLOOR
 
 CLASSES = 3
 

@@ -402,7 +402,7 @@ def test_models_tells_terms_of_use(run: Run) -> None:
     assert code == 0
     assert out.startswith("mien-b")
     assert "BY-NC-SA" in out
-    assert "voice : face" in out
+    assert out.count("fused by product") == 2
 
 
 def test_doctor_finds_this_installation_well(run: Run) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import InputError
-from mien.fusion import RATIOS, check_weights, choose_ratio, nearest_ratio, proportion
+from mien.fusion import FLOOR, RATIOS, check_weights, choose_ratio, nearest_ratio, product, proportion
 
 
 def some_probs(seed: int, *shape: int) -> np.ndarray:
@@ -91,6 +91,31 @@ def test_weight_zero_switches_a_modality_off_exactly_and_only_where_the_other_is
     assert proportion(voice, face, voice_weight=3, face_weight=0).tobytes() == voice.tobytes()
     fused = proportion(voice, face, voice_weight=0, face_present=np.array([True, False]))
     assert np.array_equal(fused, np.stack([face[0], voice[1]]))
+
+
+def test_the_product_is_a_distribution_in_proportion_to_both_and_does_not_ask_which_is_which():
+    voice, face = some_probs(0, 5), some_probs(1, 5)
+    fused = product(voice, face)
+    assert fused.dtype == voice.dtype
+    np.testing.assert_allclose(fused.sum(-1), 1, atol=1e-6)
+    ratios = fused / ((voice + FLOOR) * (face + FLOOR))
+    np.testing.assert_allclose(ratios, np.broadcast_to(ratios[:, :1], ratios.shape), rtol=1e-5)
+    assert np.array_equal(fused, product(face, voice))
+    certain, other = np.eye(8)[:2]
+    assert product(certain, other).max() == pytest.approx(0.5, abs=0.01)
+    assert product(certain, np.full(8, 1 / 8)).argmax() == 0
+
+
+def test_the_product_leaves_one_alone_as_it_is():
+    voice, face = some_probs(0, 4), some_probs(1, 4)
+    heard, seen = np.array([True, True, False, False]), np.array([True, False, True, False])
+    fused = product(voice, face, voice_present=heard, face_present=seen)
+    assert np.array_equal(fused[0], product(voice[0], face[0]))
+    assert fused[1].tobytes() == voice[1].tobytes()
+    assert fused[2].tobytes() == face[2].tobytes()
+    assert np.isnan(fused[3]).all()
+    with pytest.raises(InputError, match="one row of each"):
+        product(voice, face[:2])
 
 
 def test_what_comes_back_is_a_new_array():

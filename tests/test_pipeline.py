@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import asdict, fields, replace
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import islice
@@ -13,8 +14,10 @@ from retinaface.weights import WEIGHTS
 
 from media_files import flat_frames, lose_packets, tone, write_sound, write_still, write_video
 from mien import readings
+from mien.classwise import Rule
 from mien.errors import CheckpointError, InputError, MediaError
-from mien.pipeline import DETECTOR_FILE, Analysis, analyze, fill_weights, stream
+from mien.fusion import product, proportion
+from mien.pipeline import DETECTOR_FILE, Analysis, analyze, fill_fusion, stream
 from mien.predictor import FACE_FILES, MANIFEST, SPEECH_FILES, load_model, write_manifest
 from mien.predictor import WEIGHTS as MODELS
 from mien.readings import ReadingSettings
@@ -99,16 +102,24 @@ def test_stream_and_analyze_say_the_same(clip: Path, rows: list[Row]) -> None:
     assert all(same(one, other) for one, other in zip(streamed, rows, strict=True))
 
 
-def test_one_face_and_speech_are_fused_by_the_models_own_weights(clip: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        (TimelineSettings(), product),
+        (TimelineSettings(fusion="proportion"), proportion),
+        (TimelineSettings(voice_weight=2), partial(proportion, voice_weight=2)),
+    ],
+)
+def test_one_face_and_speech_are_fused_by_the_models_own_rule_or_the_one_asked_for(
+    clip: Path, monkeypatch, settings: TimelineSettings, rule: Rule
+) -> None:
     hear_speech(monkeypatch, 0.0, 3.0)
-    info = load_model()
-    m, n = info.voice_weight, info.face_weight
-    spoken = analyze(clip).rows
+    spoken = analyze(clip, timeline=settings).rows
     for row in spoken:
         assert (row.voice_probs is not None) == (row.time < 3.0)
         if row.source == "both":
             assert row.probs is not None
-            expected = (m * row.voice_probs + n * row.face_probs) / (m + n)
+            expected = rule(row.voice_probs, row.face_probs)
             np.testing.assert_allclose(row.probs, expected, atol=1e-6)
         if row.source == "voice":
             assert row.track_id is None
@@ -218,7 +229,7 @@ def test_provenance_is_complete(clip: Path) -> None:
             "min_face_px": 0.0,
             "boxes": None,
         },
-        "timeline": asdict(settings) | {"voice_weight": info.voice_weight, "face_weight": info.face_weight},
+        "timeline": asdict(settings) | {"fusion": "product"},
         "file": "one.mp4",
         "file_sha256": sha256(clip.read_bytes()).hexdigest(),
         "duration_s": pytest.approx(5.0, abs=0.1),
@@ -249,9 +260,13 @@ def test_defaults_are_the_models_own_weights(tmp_path: Path) -> None:
     weight = load_model().voice_weight
     manifest.write_text(told.replace(f'"voice_weight": {weight}', '"voice_weight": 4.5'))
     mine = load_model(str(tmp_path / "mine"))
-    assert fill_weights(TimelineSettings(smooth=0), mine).voice_weight == 4.5
-    assert fill_weights(TimelineSettings(), load_model()).voice_weight == weight
-    assert fill_weights(TimelineSettings(voice_weight=0), mine).voice_weight == 0
+    by_ratio = TimelineSettings(fusion="proportion")
+    assert fill_fusion(by_ratio, mine).voice_weight == 4.5
+    assert fill_fusion(by_ratio, load_model()).voice_weight == weight
+    asked = fill_fusion(TimelineSettings(voice_weight=0), mine)
+    assert (asked.fusion, asked.voice_weight, asked.face_weight) == ("proportion", 0, mine.face_weight)
+    assert fill_fusion(TimelineSettings(), mine) == TimelineSettings(fusion="product")
+    assert fill_fusion(TimelineSettings(), replace(mine, fusion="proportion")).voice_weight == 4.5
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
+from mien.fusion import product
 from mien.predictor import (
     FACE_FILES,
     SPEECH_FILES,
@@ -183,6 +184,18 @@ def test_a_manifest_is_read_as_it_was_written(folder: Path) -> None:
     assert replace(found, class_wise=None) == plain
 
 
+def test_a_manifest_without_a_rule_fuses_by_proportion_and_one_that_is_none_is_refused(folder: Path) -> None:
+    manifest, model = folder / "manifest.json", load_model(folder)
+    write_manifest(replace(model, fusion="proportion"))
+    assert '"fusion"' not in manifest.read_text()
+    assert load_model(folder).fusion == "proportion"
+    for wrong, words in {"sum": "its fusion is 'sum'", "class_wise": "has no such rule"}.items():
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fusion": wrong}))
+        with pytest.raises(CheckpointError, match=words) as caught:
+            load_model(folder)
+        assert "\n" not in str(caught.value)
+
+
 def test_a_model_may_have_the_voice_of_one_that_ships(folder: Path) -> None:
     for name in SPEECH_FILES:
         (folder / name).unlink()
@@ -205,12 +218,16 @@ def test_a_voice_that_does_not_ship_is_refused(folder: Path, voice: object) -> N
 
 
 def test_a_model_fuses_by_its_own_rules(folder: Path) -> None:
-    model = replace(load_model(folder), voice_weight=3.0, class_wise=leaning_rule())
+    model = replace(load_model(folder), fusion="proportion", voice_weight=3.0, class_wise=leaning_rule())
     voice, face = np.random.default_rng(0).dirichlet(np.ones(8), (2, 5)).astype(np.float32)
     heard = np.array([True] * 4 + [False])
     by_ratio = model.rule()(voice, face, voice_present=heard)
     np.testing.assert_allclose(by_ratio[:4], (3 * voice + face)[:4] / 4, atol=1e-6)
     assert by_ratio[4].tobytes() == face[4].tobytes()
+    assert load_model(folder).fusion == "product"
+    multiplied = product(voice, face, voice_present=heard)
+    for ours in (model.rule("product"), load_model(folder).rule()):
+        np.testing.assert_array_equal(ours(voice, face, voice_present=heard), multiplied)
     assert model.class_wise is not None
     np.testing.assert_array_equal(
         model.rule("class_wise")(voice, face, voice_present=heard),

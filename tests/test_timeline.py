@@ -325,8 +325,9 @@ def test_of_equal_probabilities_the_earlier_expression_is_the_label():
         ({"onset": 0.2}, "offset is 0.3; expected no more than onset, which is 0.2"),
         ({"voice_weight": -1}, "voice_weight is -1"),
         ({"voice_weight": 0, "face_weight": 0}, "both 0"),
-        ({"fusion": "product"}, "fusion is 'product'; expected proportion or class_wise"),
+        ({"fusion": "sum"}, "fusion is 'sum'; expected proportion or product or class_wise"),
         ({"fusion": "class_wise", "face_weight": 1}, "class_wise takes neither"),
+        ({"fusion": "product", "voice_weight": 1}, "product takes neither"),
     ],
 )
 def test_settings_that_make_no_sense(option, message):

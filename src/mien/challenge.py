@@ -92,7 +92,7 @@ def submit(
     hook: Hook,
     delta: int = DELTA,
     voice: bool = True,
-    fusion: Fusion = "proportion",
+    fusion: Fusion | None = None,
 ) -> list[str]:
     """Writes the challenge submission, checked line by line, and a table of where its answers come from.
 
@@ -104,7 +104,7 @@ def submit(
         hook: Called with what is done, how far, and how much there is.
         delta: Frames to either side over which probabilities are averaged; 0: none.
         voice: False: only crops are looked at.
-        fusion: By the model's ratio, or by its class-wise rule.
+        fusion: Which rule fuses face and voice; None: the model's own.
 
     Returns:
         Lines that say what was written, and what was filled and how.
@@ -145,7 +145,7 @@ def submit(
     return _tell(out, accounts)
 
 
-def _open(model: str, voice: bool, fusion: Fusion) -> _Senses:
+def _open(model: str, voice: bool, fusion: Fusion | None) -> _Senses:
     """The networks and the rule of a model.
 
     Raises:

@@ -17,21 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from mien.errors import CheckpointError, InputError
-from mien.fusion import presence, refuse_other_shapes
+from mien.fusion import FLOOR, presence, refuse_other_shapes
 from mien.regression import fit_softmax, softmax
 from mien.spec import fits
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float64
 
-Fusion = Literal["proportion", "class_wise"]
-"""How face and voice are fused: by the paper's ratio m:n (Eq. 4), or each expression weighed by itself."""
+Fusion = Literal["proportion", "product", "class_wise"]
+"""How face and voice are fused: by the paper's ratio m:n (Eq. 4), as the product of both probabilities, or
+each expression weighed by itself."""
 
 Rule = Callable[..., np.ndarray]
 """Rows of voice and of face to fused ones, called as `ClassWise` is, and `mien.fusion.proportion`."""
-
-FLOOR = 1e-3
-"""Added to probabilities before their logarithm, so that a 0 does not rule an expression out."""
 
 STRENGTH = 100.0
 """How firmly weights are held to the ratio, in `fit_softmax`'s terms; biases a hundredth as firmly."""

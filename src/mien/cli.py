@@ -82,7 +82,7 @@ def analyze(
     pictures: Pictures = True,
     blur: Blur = False,
     model: Model = "mien-b",
-    fusion: Rule = "proportion",
+    fusion: Rule = None,
     voice: Annotated[bool, typer.Option(help="Listen to the voice (research weights), or only look.")] = True,
     speaker: Annotated[
         int | None,
@@ -124,7 +124,7 @@ def analyze(
         max_gap=max_gap,
         low_confidence=low_confidence,
         speaker=speaker,
-        fusion=read_fusion(fusion),
+        fusion=None if fusion is None else read_fusion(fusion),
     )
     wanted = tuple(name.strip() for name in formats.split(",")) + ("html",) * report
     originals = partial(Original, pictures=pictures, film=film, blur=blur)
@@ -285,9 +285,10 @@ def models() -> None:
 
     for model in list_models():
         size = sum(model.path(name).stat().st_size for name in model.sha256) / 1e6
-        typer.echo(
-            f"{model.name}  {size:.1f} MB  voice : face = {model.voice_weight:g} : {model.face_weight:g}"
-        )
+        way = f"voice : face = {model.voice_weight:g} : {model.face_weight:g}"
+        if model.fusion != "proportion":
+            way = f"fused by {model.fusion}"
+        typer.echo(f"{model.name}  {size:.1f} MB  {way}")
         for modality, licence in model.licences.items():
             typer.echo(f"  {modality} weights: {licence}")
         for name, figure in model.figures.items():

@@ -53,7 +53,7 @@ def evaluate(
     split: str,
     hook: Hook,
     crops: bool = False,
-    fusion: Fusion = "proportion",
+    fusion: Fusion | None = None,
     seed: int = 0,
 ) -> list[str]:
     """Scores a model; writes `metrics.json`, `predictions.csv`, tables and pictures into `out`.
@@ -68,7 +68,7 @@ def evaluate(
         split: Which part of the data is scored.
         hook: Called with what is done, how far, and how much there is.
         crops: Pictures are face crops already, and no face is looked for in them.
-        fusion: Which of the model's rules fuses face and voice.
+        fusion: Which rule fuses face and voice; None: the model's own.
         seed: Of the dealing of what has no `choose` of its own, as `mien prepare` was given it.
 
     Returns:
@@ -151,7 +151,7 @@ def predict_corpus(
     hook: Hook,
     *,
     crops: bool = False,
-    fusion: Fusion = "proportion",
+    fusion: Fusion | None = None,
     seed: int = 0,
 ) -> Predictions:
     """Labels and probabilities of one split; arguments and errors are those of `evaluate`."""

@@ -77,7 +77,8 @@ def export(
     Args:
         checkpoints: Files written by `mien train`.
         folder: Where the model goes; its name is the model's. A model that is there is replaced whole.
-        weights: m and n of the proportion rule; None: those that the checkpoints learned together, or 1:1.
+        weights: m and n of the proportion rule; None: those of the run that trained both at once. Without
+            either, the model takes the product of both.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
@@ -98,7 +99,8 @@ def export(
     voice = None if voice_of is None else find_voice(voice_of, modalities)
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
-    voice_weight, face_weight = weights or learned_weights([spec for _, spec in networks])
+    weights = weights or joint_weights([spec for _, spec in networks])
+    voice_weight, face_weight = weights or (1.0, 1.0)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = copy_extractors(given, Path(aside) / "made")
@@ -113,6 +115,7 @@ def export(
             sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),
+            fusion="product" if weights is None else "proportion",
         )
         write_manifest(info if voice is None else share_voice(info, voice))
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
@@ -155,12 +158,12 @@ def copy_extractors(extractors: dict[str, Path], folder: Path) -> Path:
     return folder
 
 
-def learned_weights(specs: Sequence[ModelSpec]) -> tuple[float, float]:
-    """The m:n that a face and a speech checkpoint tell of one run that learned it; 1:1 where they do not."""
+def joint_weights(specs: Sequence[ModelSpec]) -> tuple[float, float] | None:
+    """The m:n by which the run that made both fused them, 1:1 if it learned none; None of two runs."""
     first, *others = [spec.training for spec in specs]
-    if not others or "ratio" not in first or any(each != first for each in others):
-        return 1.0, 1.0
-    voice, face = first["ratio"]
+    if not others or any(each != first for each in others):
+        return None
+    voice, face = first.get("ratio", (1.0, 1.0))
     return float(voice), float(face)
 
 

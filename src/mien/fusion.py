@@ -3,12 +3,14 @@
     P = (m·a·P_a + n·v·P_v) / (m·a + n·v)
 
 m multiplies the voice (audio) and n the face (video); a and v say whether each is there, which is our
-addition to the paper. The network's torch module is tested equal to what stands here.
+addition to the paper. The network's torch module is tested equal to what stands here. Beside it, also beyond
+the paper, stands the product of both, by which the models that ship fuse (docs/decisions/0024).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import gcd, inf
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,10 @@ RATIOS: tuple[tuple[int, int], ...] = tuple(
     )
 )
 """The 19 distinct ratios m:n that the paper's {1..5}² holds, in lowest terms, from least voice to most."""
+
+
+FLOOR = 1e-3
+"""Added to probabilities that are multiplied, so that a 0 does not rule an expression out."""
 
 
 def proportion(
@@ -58,13 +64,53 @@ def proportion(
     """
     check_weights(voice_weight, face_weight)
     refuse_other_shapes(voice, face)
+    weigh = partial(_weighted, m=voice_weight, n=face_weight)
+    return _fuse(voice, face, voice_present, face_present, weigh)
+
+
+def product(
+    voice: Float[np.ndarray, "*rows classes"],
+    face: Float[np.ndarray, "*rows classes"],
+    *,
+    voice_present: Bool[np.ndarray, "*rows"] | None = None,
+    face_present: Bool[np.ndarray, "*rows"] | None = None,
+) -> Float[np.ndarray, "*rows classes"]:
+    """Fused probabilities in proportion to P_a · P_v; where one modality is missing the other's, bit for bit.
+
+    What both hold for likely is likelier still, and what one of them all but rules out stays unlikely. To
+    each probability `FLOOR` is added first.
+
+    Args:
+        voice: P_a; rows where no voice is present may hold anything.
+        face: P_v; rows where no face is present may hold anything.
+        voice_present: As in `proportion`.
+        face_present: As in `proportion`.
+
+    Raises:
+        InputError: Shapes differ.
+
+    >>> product(np.array([0.6, 0.4]), np.array([0.6, 0.4])).round(2).tolist()
+    [0.69, 0.31]
+    """
+    refuse_other_shapes(voice, face)
+    return _fuse(voice, face, voice_present, face_present, _multiplied)
+
+
+def _fuse(
+    voice: Float[np.ndarray, "*rows classes"],
+    face: Float[np.ndarray, "*rows classes"],
+    voice_present: Bool[np.ndarray, "*rows"] | None,
+    face_present: Bool[np.ndarray, "*rows"] | None,
+    join: Callable[..., Float[np.ndarray, "*rows classes"]],
+) -> Float[np.ndarray, "*rows classes"]:
+    """Both joined where both are there, the one that is there elsewhere, NaN where none is."""
     if voice_present is None and face_present is None:
-        return _weighted(voice, face, voice_weight, face_weight)
+        return join(voice, face)
     heard = presence("voice_present", voice_present, voice.shape[:-1])
     seen = presence("face_present", face_present, face.shape[:-1])
     both = heard & seen
     fused = np.where(heard[..., np.newaxis], voice, face)
-    fused[both] = _weighted(voice[both], face[both], voice_weight, face_weight)
+    fused[both] = join(voice[both], face[both])
     fused[~(heard | seen)] = np.nan
     return fused
 
@@ -162,6 +208,13 @@ def _weighted(
     if n == 0:
         return np.array(voice)
     return np.asarray((float(m) * voice + float(n) * face) / float(m + n))  # float keeps float32 what it is
+
+
+def _multiplied(
+    voice: Float[np.ndarray, "*rows classes"], face: Float[np.ndarray, "*rows classes"]
+) -> Float[np.ndarray, "*rows classes"]:
+    joined = (voice + FLOOR) * (face + FLOOR)
+    return np.asarray(joined / joined.sum(axis=-1, keepdims=True))
 
 
 def presence(

@@ -20,7 +20,7 @@ from mien.detection import VIDEO_PX, RetinaFace
 from mien.errors import InputError
 from mien.faces import Template, find_faces
 from mien.media import FramePart
-from mien.pipeline import fill_weights
+from mien.pipeline import fill_fusion
 from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.readings import ReadingSettings, read_face, refuse_region
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
@@ -138,7 +138,7 @@ class Live:
             raise InputError("start, end and boxes are of whole files; leave them out of what goes on")
         self.model = load_model(self.reading.model)
         settings = replace(timeline or TimelineSettings(), causal=True)
-        self.timeline = fill_weights(settings, self.model)
+        self.timeline = fill_fusion(settings, self.model)
         self._predict = FacePredictor(self.model)
         self._capture = Capture(source, patience=patience)
         size = self._capture.width, self._capture.height

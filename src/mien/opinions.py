@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from mien.classwise import FLOOR
 from mien.expressions import EXPRESSIONS, position
-from mien.fusion import choose_ratio, nearest_ratio, proportion
+from mien.fusion import FLOOR, choose_ratio, nearest_ratio, proportion
 from mien.metrics import confusion, macro_f1
 from mien.postprocess import box_mean, fill_frames
 

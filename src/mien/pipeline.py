@@ -51,7 +51,7 @@ class Analysis:
         self.path = Path(path)
         self.reading = reading or ReadingSettings()
         self.model = load_model(self.reading.model)
-        self.timeline = fill_weights(timeline or TimelineSettings(), self.model)
+        self.timeline = fill_fusion(timeline or TimelineSettings(), self.model)
         self.model.rule(self.timeline.fusion)  # refuses what the model has not, before anything is read
         self.media = probe(self.path)
         self.n_frames = 0
@@ -128,13 +128,15 @@ class Analysis:
         }
 
 
-def fill_weights(settings: TimelineSettings, model: ModelInfo) -> TimelineSettings:
-    """The settings; with the model's own weights of voice and face where they fuse by them and name none."""
-    if settings.fusion == "class_wise":
-        return settings
+def fill_fusion(settings: TimelineSettings, model: ModelInfo) -> TimelineSettings:
+    """The settings; with the model's own rule, and its own weights of both, where they name none."""
     m, n = settings.voice_weight, settings.face_weight
+    fusion = settings.fusion or (model.fusion if (m, n) == (None, None) else "proportion")
+    if fusion != "proportion":
+        return replace(settings, fusion=fusion)
     return replace(
         settings,
+        fusion=fusion,
         voice_weight=model.voice_weight if m is None else m,
         face_weight=model.face_weight if n is None else n,
     )

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from mien.classwise import ClassWise, Fusion, Rule, read_class_wise
+from mien.classwise import ClassWise, Fusion, Rule, read_class_wise, read_fusion
 from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.extractors import FaceExtractor, SpeechExtractor
-from mien.fusion import proportion
+from mien.fusion import product, proportion
 from mien.spec import KEY, ModelSpec, fits, read_spec
 from mien.windows import QUIETEST
 
@@ -39,6 +39,8 @@ FACE_FILES = ("face_encoder.onnx", "face_head.onnx")
 SPEECH_FILES = ("speech_encoder.onnx", "speech_head.onnx")
 EXTRACTORS = ("face_encoder.json", "speech_encoder.json")
 """Beside an encoder that is an extractor of the user's own: what it takes and gives."""
+OPTIONAL = {"class_wise", "fusion", "voice_of"}
+"""What a manifest need not hold."""
 VOICE_FILES = (*SPEECH_FILES, "speech.safetensors", EXTRACTORS[1])
 """What a model may share with another."""
 
@@ -61,6 +63,8 @@ class ModelInfo:
     """Scores on held-out data, as measured by `mien evaluate`."""
     class_wise: ClassWise | None = None
     """The rule that `mien fit-fusion` fitted; None in a model that has none."""
+    fusion: Fusion = "proportion"
+    """How face and voice are fused where nobody says otherwise."""
     voice_of: str | None = None
     """Name of the shipped model that holds the files of this one's voice; None: they lie in `folder`."""
 
@@ -73,18 +77,21 @@ class ModelInfo:
         shared = self.voice_of is not None and file_name in VOICE_FILES
         return (WEIGHTS / str(self.voice_of) if shared else self.folder) / file_name
 
-    def rule(self, fusion: Fusion = "proportion") -> Rule:
-        """The model's own way of fusing rows of voice and face.
+    def rule(self, fusion: Fusion | None = None) -> Rule:
+        """A way of fusing rows of voice and face; None: the model's own.
 
         Raises:
             InputError: The model has no such rule.
         """
+        fusion = fusion or self.fusion
+        if fusion == "product":
+            return product
         if fusion == "proportion":
             return partial(proportion, voice_weight=self.voice_weight, face_weight=self.face_weight)
         if self.class_wise is None:
             raise InputError(
                 f"model {self.name} has no class-wise fusion; fit it with `mien fit-fusion`, or fuse by "
-                "proportion"
+                f"{self.fusion}"
             )
         return self.class_wise
 
@@ -196,14 +203,22 @@ def read_manifest(folder: Path) -> ModelInfo:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{source} is damaged ({error}); export the model again") from None
     kinds = get_type_hints(ModelInfo)
-    del kinds["folder"], kinds["class_wise"], kinds["voice_of"]
-    if not isinstance(told, dict) or told.keys() - {"class_wise", "voice_of"} != kinds.keys():
+    for name in ("folder", *OPTIONAL):
+        del kinds[name]
+    if not isinstance(told, dict) or told.keys() - OPTIONAL != kinds.keys():
         raise CheckpointError(f"{source} does not hold {', '.join(kinds)}; export the model again")
     for name, kind in kinds.items():
         if not fits(told[name], kind):
             raise CheckpointError(f"{source}: its {name} is {told[name]!r}; export the model again")
     if "class_wise" in told:
         told["class_wise"] = read_class_wise(told["class_wise"], EXPRESSIONS, source)
+    if "fusion" in told:
+        try:
+            told["fusion"] = read_fusion(told["fusion"])
+        except InputError as error:
+            raise CheckpointError(f"{source}: its {error}; export the model again") from None
+        if told["fusion"] == "class_wise" and "class_wise" not in told:
+            raise CheckpointError(f"{source} fuses class_wise but has no such rule; export the model again")
     if "voice_of" in told and told["voice_of"] not in shipped_names():
         raise CheckpointError(
             f"{source} shares the voice of {told['voice_of']!r}, which does not come with this version; "
@@ -217,6 +232,8 @@ def write_manifest(model: ModelInfo) -> None:
     told = {field.name: getattr(model, field.name) for field in fields(model)}
     del told["folder"]
     rule = told.pop("class_wise")
+    if model.fusion == "proportion":
+        del told["fusion"]
     if model.voice_of is None:
         del told["voice_of"]
     if rule is not None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.classwise import FLOOR, fit_class_wise
+from mien.classwise import fit_class_wise
 from mien.datasets.cremad import CLASSES, read_votes
 from mien.errors import DatasetError
-from mien.fusion import RATIOS, choose_ratio, proportion
+from mien.fusion import FLOOR, RATIOS, choose_ratio, product, proportion
 from mien.metrics import bootstrap, confusion, macro_f1, paired_bootstrap
 from mien.regression import fit_linear, softmax
 from mien.whole import written_whole
@@ -91,7 +91,7 @@ RULES: dict[str, Callable[[Part], Shares]] = {
     "ratio_chosen": lambda part: fixed(*part.ratio)(part),
     "learned": learned,
     "ratio_and_class_bias": biased,
-    "product": lambda part: softmax(np.log(part.voice + FLOOR) + np.log(part.face + FLOOR)),
+    "product": lambda part: product(part.voice, part.face),
     "class_wise": lambda part: fit_class_wise(part.fit_voice, part.fit_face, part.targets, part.ratio)(
         part.voice, part.face
     ),

@@ -23,7 +23,7 @@ from mien.detection import STILL_PX, RetinaFace, look_near
 from mien.errors import CheckpointError, MediaError
 from mien.faces import Template, align, find_faces
 from mien.media import probe, read_frames, read_waveform
-from mien.pipeline import fill_weights
+from mien.pipeline import fill_fusion
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor
 from mien.readings import ReadingSettings, read_file
 from mien.spans import SAMPLE_RATE, Span
@@ -105,13 +105,13 @@ class Rater:
     Args:
         model: What `load_model` gives.
         crops: Pictures, or the boxes in them that their corpus names, are face crops already.
-        fusion: Which of the model's rules fuses face and voice.
+        fusion: Which rule fuses face and voice; None: the model's own.
     """
 
-    def __init__(self, model: ModelInfo, *, crops: bool = False, fusion: Fusion = "proportion") -> None:
+    def __init__(self, model: ModelInfo, *, crops: bool = False, fusion: Fusion | None = None) -> None:
         self.model, self.rule = model, model.rule(fusion)
         self.hears = SPEECH_FILES[0] in model.sha256
-        self.settings = fill_weights(TimelineSettings(fusion=fusion), model)
+        self.settings = fill_fusion(TimelineSettings(fusion=fusion), model)
         self._crops = crops
 
     @cached_property

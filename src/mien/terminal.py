@@ -17,8 +17,10 @@ Setting = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one setting; repeatable.")
 ]
 Rule = Annotated[
-    str,
-    typer.Option("--fusion", help="proportion, or class_wise if `mien fit-fusion` gave the model that rule."),
+    str | None,
+    typer.Option(
+        "--fusion", help="proportion, product, or class_wise after `mien fit-fusion`; else the model's."
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Processor threads.")]
 

@@ -17,7 +17,7 @@ import numpy as np
 from mien.classwise import ClassWise, Fusion, Rule, read_fusion
 from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
-from mien.fusion import check_weights, proportion
+from mien.fusion import check_weights, product, proportion
 from mien.spans import Span
 from mien.views import Reading, View, fill, follow, smooth
 
@@ -40,8 +40,9 @@ class TimelineSettings:
     """From the past alone, as live rows must be: the mean reaches back, gaps hold what was last seen."""
     max_gap: float = 0.5
     """Longest stretch without a look at a person's face that is interpolated, seconds."""
-    fusion: Fusion = "proportion"
-    """By the ratio of the weights (Eq. 4), which leaves one alone as it is; or by the model's fitted rule."""
+    fusion: Fusion | None = None
+    """By the ratio of the weights (Eq. 4), by the product, or by the model's fitted rule. None: by the ratio
+    where weights are given, else as the model does, else by the ratio."""
     voice_weight: float | None = None
     """m of the proportion rule (Eq. 4), which multiplies the voice; None: the model's own, else 1."""
     face_weight: float | None = None
@@ -71,9 +72,11 @@ class TimelineSettings:
         if self.speaker is not None and self.speaker < 1:
             raise InputError(f"speaker is {self.speaker}; expected a track_id, which is 1 or more")
         check_weights(*self.weights)
-        if read_fusion(self.fusion) == "class_wise" and (self.voice_weight, self.face_weight) != (None, None):
+        if self.fusion is None or read_fusion(self.fusion) == "proportion":
+            return
+        if (self.voice_weight, self.face_weight) != (None, None):
             raise InputError(
-                "voice_weight and face_weight are the proportion rule's; class_wise takes neither"
+                f"voice_weight and face_weight are the proportion rule's; {self.fusion} takes neither"
             )
 
     @property
@@ -142,7 +145,9 @@ def rows(
     """
     m, n = settings.weights
     rule: Rule = partial(proportion, voice_weight=m, face_weight=n)
-    if settings.fusion == "class_wise":
+    if settings.fusion == "product":
+        rule = product
+    elif settings.fusion == "class_wise":
         assert class_wise is not None, "the settings ask for a rule that is not given"
         rule = class_wise
     if settings.causal:

@@ -217,6 +217,7 @@ def copy_model(info: ModelInfo, fitted: Fitted, figures: dict[str, str], out: Pa
                 voice_weight=float(m),
                 face_weight=float(n),
                 figures=figures,
+                fusion="proportion",
                 class_wise=fitted.class_wise,
                 voice_of=None,
             )

@@ -151,7 +151,7 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(help="Of the dealing of `choose`, as `mien prepare` was given it.")
     ] = 0,
-    fusion: Rule = "proportion",
+    fusion: Rule = None,
     extractor: Annotated[list[Path] | None, typer.Option(help=EXTRACTOR_OF)] = None,
 ) -> None:
     """Score a model on labelled stills, sound or video: figures, predictions, pictures.
@@ -163,14 +163,14 @@ def evaluate(
     from mien.evaluate import evaluate as run
     from mien.evaluate import refuse_file, write_figures
 
-    rule = read_fusion(fusion)
+    rule = None if fusion is None else read_fusion(fusion)
     with progress() as hook:
         if not model.endswith(CHECKPOINT) and is_prepared(data):
             raise InputError(f"{data} is prepared, which a checkpoint is scored on; name one with --model")
         if model.endswith(CHECKPOINT) and is_prepared(data):
             from mien.recorded import score_prepared
 
-            if crops or fusion != "proportion" or extractor:
+            if crops or fusion is not None or extractor:
                 raise InputError(
                     "--crops, --fusion and --extractor are not for what `mien prepare` wrote, where crops "
                     "are cut, and a checkpoint fuses as it was trained; leave them out"
@@ -213,7 +213,9 @@ def export(
     out: Annotated[Path, typer.Option(help="Model folder to write; its name becomes the model's.")],
     weights: Annotated[
         str | None,
-        typer.Option(help="m:n of the proportion rule, voice to face; else as learned together, or 1:1."),
+        typer.Option(
+            help="m:n of the proportion rule, voice to face; else as trained together, or the product."
+        ),
     ] = None,
     mask: Annotated[
         list[str] | None, typer.Option(help="Expression that the voice never gives; repeatable.")
@@ -257,13 +259,13 @@ def submit(
     model: Model = "mien-b",
     delta: Annotated[int, typer.Option(help="Frames to either side that the mean takes in.")] = 50,
     voice: Annotated[bool, typer.Option(help="Listen to the voice, or only look.")] = True,
-    fusion: Rule = "proportion",
+    fusion: Rule = None,
 ) -> None:
     """Write a submission to the Aff-Wild2 expression challenge, checked line by line."""
     from mien.challenge import submit as run
     from mien.classwise import read_fusion
 
-    rule = read_fusion(fusion)
+    rule = None if fusion is None else read_fusion(fusion)
     with progress() as hook:
         lines = run(model, data, example, out, hook=hook, delta=delta, voice=voice, fusion=rule)
     tell(lines)
