@@ -99,8 +99,8 @@ def product(
 def _fuse(
     voice: Float[np.ndarray, "*rows classes"],
     face: Float[np.ndarray, "*rows classes"],
-    voice_present: Bool[np.ndarray, "*rows"] | None,
-    face_present: Bool[np.ndarray, "*rows"] | None,
+    voice_present: Bool[np.ndarray, "..."] | None,
+    face_present: Bool[np.ndarray, "..."] | None,
     join: Callable[..., Float[np.ndarray, "*rows classes"]],
 ) -> Float[np.ndarray, "*rows classes"]:
     """Both joined where both are there, the one that is there elsewhere, NaN where none is."""
