@@ -149,7 +149,9 @@ def draw_speed(answers: Mapping[str, Answers], right: Mapping[str, Interval], pa
         at, colour = right[name], "#0072b2" if name in ours else "#d55e00"
         bounds = [[at.value - at.low], [at.high - at.value]]
         axes.errorbar(own.ms, at.value, bounds, marker="o" if name in ours else "s", color=colour, capsize=3)
-        axes.annotate(name, (own.ms, at.value), (8, 6), textcoords="offset points", color=colour)
+        crowded = any(1 < other.ms / own.ms < 2 for other in answers.values())  # on its right
+        away, side = ((-8, 6), "right") if crowded else ((8, 6), "left")
+        axes.annotate(name, (own.ms, at.value), away, textcoords="offset points", color=colour, ha=side)
     axes.set_xscale("log")
     axes.set_xticks(TICKS, list(map(str, TICKS)))
     axes.minorticks_off()
