@@ -149,7 +149,8 @@ def draw_speed(answers: Mapping[str, Answers], right: Mapping[str, Interval], pa
         at, colour = right[name], "#0072b2" if name in ours else "#d55e00"
         bounds = [[at.value - at.low], [at.high - at.value]]
         axes.errorbar(own.ms, at.value, bounds, marker="o" if name in ours else "s", color=colour, capsize=3)
-        crowded = any(1 < other.ms / own.ms < 2 for other in answers.values())  # on its right
+        near = [other for other in answers if abs(right[other].value - at.value) < 0.05]
+        crowded = any(1 < answers[other].ms / own.ms < 2 for other in near)  # on its right
         away, side = ((-8, 6), "right") if crowded else ((8, 6), "left")
         axes.annotate(name, (own.ms, at.value), away, textcoords="offset points", color=colour, ha=side)
     axes.set_xscale("log")
