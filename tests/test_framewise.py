@@ -11,6 +11,7 @@ from mien.datasets.affwild2 import read_crop
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS
 from mien.framewise import rate_affwild2
+from mien.fusion import product
 from mien.postprocess import box_mean
 from mien.predictor import FacePredictor, load_model
 from mien.scoring import Rater
@@ -88,8 +89,8 @@ def test_the_voice_stands_in_where_no_face_is_and_is_fused_where_one_is(root: Pa
     found = rate_affwild2(Rater(load_model()), root, "val", no_hook)
     fear = np.eye(8, dtype=np.float32)[3]
     fifth = face_at(root, "video3_left", 5)
-    fused = (fear + face_at(root, "video3_left", 1)) / 2
-    expected = [fused, fear, (fear + fifth) / 2, fifth, fifth]
+    first = face_at(root, "video3_left", 1)
+    expected = [product(fear, first), fear, (fear + fifth) / 2, fifth, fifth]
     np.testing.assert_allclose(found.raw["fused"][:5], expected, atol=1e-6)
     heard = [True, True, False, False, False]
     assert found.asked["voice"][:5].tolist() == heard

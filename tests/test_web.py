@@ -210,8 +210,15 @@ def test_in_a_browser_files_become_reports(server: Server, tmp_path: Path) -> No
             assert download.value.suggested_filename == f"demo.{name}"
             download.value.save_as(tmp_path / name)
         assert Timeline.read(tmp_path / "timeline.json").persons()[0].track_id == 1
-        page.reload()  # what is done is still there
+        kept = page.evaluate("JSON.parse(sessionStorage.getItem(KEY))")
+        page.evaluate(
+            "kept => sessionStorage.setItem(KEY, JSON.stringify(kept))", [["gone", "old.mp4"], *kept]
+        )
+        page.reload()  # what is done is still there, and what is gone is not
         page.wait_for_selector(".done .show", timeout=20_000)
+        assert page.locator(".name").all_inner_texts() == ["demo.mp4"]
+        page.click(".done .show")
+        assert page.get_attribute(".done iframe", "title") == "Report of demo.mp4"
         page.click(".done .remove")
         page.wait_for_selector(".done", state="detached")
         assert (found.errors, found.asked) == ([], [])

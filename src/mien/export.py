@@ -77,8 +77,7 @@ def export(
     Args:
         checkpoints: Files written by `mien train`.
         folder: Where the model goes; its name is the model's. A model that is there is replaced whole.
-        weights: m and n of the proportion rule; None: those of the run that trained both at once. Without
-            either, the model takes the product of both.
+        weights: m and n of the proportion rule; None: those of the run that made both, else their product.
         masked: Expressions that the voice never gives.
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
@@ -100,7 +99,6 @@ def export(
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     weights = weights or joint_weights([spec for _, spec in networks])
-    voice_weight, face_weight = weights or (1.0, 1.0)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         made = copy_extractors(given, Path(aside) / "made")
@@ -110,8 +108,8 @@ def export(
         info = ModelInfo(
             name=folder.name,
             folder=made,
-            voice_weight=voice_weight,
-            face_weight=face_weight,
+            voice_weight=weights[0] if weights else 1.0,
+            face_weight=weights[1] if weights else 1.0,
             sha256={path.name: checksum(path) for path in sorted(made.iterdir())},
             licences={spec.modality: spec.licence for _, spec in networks},
             figures=dict(figures or {}),

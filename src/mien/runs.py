@@ -178,7 +178,8 @@ def load_state(state: State, spec: ModelSpec, out: Path) -> None:
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor.to(state.team.device)
     state.network.load_state_dict(parts["network"])
-    state.average = parts["average"]
+    for name, tensor in parts["average"].items():
+        state.average[name].copy_(tensor)  # which lie in memory as they did
     state.loss.mu, state.counts = parts["loss"]["mu"], parts["loss"]["counts"]
     state.semi = SemiState(**parts["semi"])
     moments: dict[int, dict[str, Tensor]] = {}

@@ -27,7 +27,7 @@ let asking = 0;
 function say(words) { byId("said").textContent = words; }
 
 function remember() {
-  sessionStorage.setItem(KEY, JSON.stringify([...cards.keys()]));
+  sessionStorage.setItem(KEY, JSON.stringify([...cards].map(([token, card]) => [token, card.name])));
   byId("none").hidden = byId("jobs").children.length > 0;
 }
 
@@ -40,7 +40,7 @@ function makeCard(name) {
   part("progress").setAttribute("aria-label", `How far ${name} is`);
   byId("jobs").prepend(item);
   byId("none").hidden = true;
-  const card = { item, part, name, token: null, charts: 0, over: false, request: null };
+  const card = { item, part, name, token: null, charts: 0, over: false, request: null, remembered: false };
   part(".stop").addEventListener("click", () => {
     part(".stop").disabled = true;
     if (card.request) card.request.abort();
@@ -167,6 +167,8 @@ function clock(seconds) {
 }
 
 function show(card, told) {
+  if (told === null && card.remembered) { card.item.remove(); cards.delete(card.token); remember(); return; } // its time was up meanwhile
+  card.remembered = false;
   if (told === null) { finish(card, "Not here any more: its time was up, or the server was started anew.", "failed"); return; }
   const bar = card.part("progress");
   card.part(".latest").textContent = told.latest;
@@ -243,20 +245,10 @@ document.addEventListener("drop", (event) => {
 byId("camera").addEventListener("click", film);
 byId("blur").addEventListener("change", () => { byId("film").disabled = byId("blur").checked; if (byId("blur").checked) byId("film").checked = false; });
 
-for (const token of JSON.parse(sessionStorage.getItem(KEY) || "[]")) {
-  const card = makeCard("…");
+for (const [token, name] of JSON.parse(sessionStorage.getItem(KEY) || "[]")) {
+  const card = makeCard(name);
   card.token = token;
+  card.remembered = true;
   cards.set(token, card);
 }
-if (cards.size) {
-  fetch(`jobs?${[...cards.keys()].map((token) => `job=${token}`).join("&")}`).then((answer) => answer.json()).then((told) => {
-    for (const [token, each] of Object.entries(told)) {
-      const card = cards.get(token);
-      if (each === null) { card.item.remove(); cards.delete(token); continue; } // its time was up meanwhile
-      card.name = each.name;
-      card.part(".name").textContent = each.name;
-    }
-    remember();
-    ask();
-  });
-}
+ask();
