@@ -47,7 +47,7 @@ MEASURED_AT = ", voice : face = "
 WAYS = {
     "face": "face",
     "voice": "voice",
-    "as_it_was": "the model's ratio",
+    "as_it_was": "the model's own rule",
     "ratio": "ratio chosen",
     "recalibrated": "ratio chosen, both recalibrated",
     "class_wise": "class-wise",
