@@ -95,6 +95,14 @@ def test_calibration_is_that_of_the_checkpoint_which_was_held_out(data: Path, tm
     assert not torch.allclose(moved["lent"], moved["own"])
 
 
+def test_both_networks_at_once_have_no_calibration_lent(data: Path, tmp_path: Path) -> None:
+    spec = describe(override(train_tuned(), ["network.face.input_px=16"]), {}, 48)
+    save_network(build_network(spec), spec, tmp_path / "both.safetensors")
+    held = write(tmp_path / "held.safetensors", 1)
+    with pytest.raises(InputError, match="reads both face and voice"):
+        average([tmp_path / "both.safetensors"], data, tmp_path / "no.safetensors", no_hook, 1, held_for=held)
+
+
 def test_a_network_s_data_are_asked_for_as_it_was_trained() -> None:
     nine = override(train_tuned(), ["augmentation.n_faces=9", "network.face.input_px=32"])
     asked = config_of(nine.network, describe(nine, {}, 48))

@@ -59,11 +59,14 @@ def average(
 
     Raises:
         CheckpointError: One is damaged, or their networks differ.
-        InputError: There is no such setting, or it asks for other weights.
+        InputError: There is no such setting, or it asks for other weights; or `held_for` goes with a network
+            of both modalities.
         DatasetError: The data are missing.
     """
     torch.set_num_threads(n_threads)
     (network, spec), *others = [load_network(path) for path in checkpoints]
+    if held_for is not None and isinstance(network, ExpressionNet):
+        raise InputError(f"{checkpoints[0]} reads both face and voice; --held-for is for one of them")
     for path, (other, _) in zip(checkpoints[1:], others, strict=True):
         if other.config != network.config:
             raise CheckpointError(

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from mien.errors import CheckpointError, InputError
-from mien.fusion import FLOOR, presence, refuse_other_shapes
+from mien.fusion import FLOOR, presence, product, proportion, refuse_other_shapes
 from mien.regression import fit_softmax, softmax
 from mien.spec import fits
 
@@ -87,6 +88,22 @@ class ClassWise:
             name: {field.name: float(getattr(self, field.name)[k]) for field in fields(self)}
             for k, name in enumerate(classes)
         }
+
+
+def find_rule(fusion: Fusion | None, weights: tuple[float, float], class_wise: ClassWise | None) -> Rule:
+    """The way of fusing that is named, by default the proportion rule.
+
+    Args:
+        fusion: Its name.
+        weights: m and n of the proportion rule.
+        class_wise: The fitted rule, which must be there where it is named.
+    """
+    if fusion == "product":
+        return product
+    if fusion == "class_wise":
+        assert class_wise is not None, "the settings ask for a rule that is not given"
+        return class_wise
+    return partial(proportion, voice_weight=weights[0], face_weight=weights[1])
 
 
 def read_fusion(text: str) -> Fusion:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from mien.classwise import ClassWise, Fusion, Rule, read_class_wise, read_fusion
+from mien.classwise import ClassWise, Fusion, Rule, find_rule, read_class_wise, read_fusion
 from mien.engine import open_session, refuse_altered
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.extractors import FaceExtractor, SpeechExtractor
-from mien.fusion import product, proportion
 from mien.spec import KEY, ModelSpec, fits, read_spec
 from mien.windows import QUIETEST
 
@@ -84,16 +82,12 @@ class ModelInfo:
             InputError: The model has no such rule.
         """
         fusion = fusion or self.fusion
-        if fusion == "product":
-            return product
-        if fusion == "proportion":
-            return partial(proportion, voice_weight=self.voice_weight, face_weight=self.face_weight)
-        if self.class_wise is None:
+        if fusion == "class_wise" and self.class_wise is None:
             raise InputError(
                 f"model {self.name} has no class-wise fusion; fit it with `mien fit-fusion`, or fuse by "
                 f"{self.fusion}"
             )
-        return self.class_wise
+        return find_rule(fusion, (self.voice_weight, self.face_weight), self.class_wise)
 
 
 class FacePredictor:

@@ -8,16 +8,15 @@ order as they become final, holding only the few seconds that smoothing and gap 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.classwise import ClassWise, Fusion, Rule, read_fusion
+from mien.classwise import ClassWise, Fusion, Rule, find_rule, read_fusion
 from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
-from mien.fusion import check_weights, product, proportion
+from mien.fusion import check_weights
 from mien.spans import Span
 from mien.views import Reading, View, fill, follow, smooth
 
@@ -143,13 +142,7 @@ def rows(
     >>> row.label, row.source, sorted(row.flags)
     ('Anger', 'voice', ['no_face'])
     """
-    m, n = settings.weights
-    rule: Rule = partial(proportion, voice_weight=m, face_weight=n)
-    if settings.fusion == "product":
-        rule = product
-    elif settings.fusion == "class_wise":
-        assert class_wise is not None, "the settings ask for a rule that is not given"
-        rule = class_wise
+    rule = find_rule(settings.fusion, settings.weights, class_wise)
     if settings.causal:
         views = follow(readings, settings.max_gap, settings.smooth)
     else:
