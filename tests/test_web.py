@@ -216,7 +216,7 @@ def test_in_a_browser_files_become_reports(server: Server, tmp_path: Path) -> No
         )
         page.reload()  # what is done is still there, and what is gone is not
         page.wait_for_selector(".done .show", timeout=20_000)
-        assert page.locator(".name").all_inner_texts() == ["<b>no film.txt", "demo.mp4"]
+        assert page.locator(".name").all_inner_texts() == ["demo.mp4", "<b>no film.txt"]
         page.click(".done .show")
         assert page.get_attribute(".done iframe", "title") == "Report of demo.mp4"
         page.click(".done .remove")

@@ -26,8 +26,11 @@ let asking = 0;
 
 function say(words) { byId("said").textContent = words; }
 
+// From the lowest card up, for the last one that is made comes to stand on top.
 function remember() {
-  sessionStorage.setItem(KEY, JSON.stringify([...cards].map(([token, card]) => [token, card.name])));
+  const shown = [...byId("jobs").children];
+  const upwards = [...cards].sort(([, one], [, other]) => shown.indexOf(other.item) - shown.indexOf(one.item));
+  sessionStorage.setItem(KEY, JSON.stringify(upwards.map(([token, card]) => [token, card.name])));
   byId("none").hidden = byId("jobs").children.length > 0;
 }
 
