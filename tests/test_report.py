@@ -2,7 +2,11 @@
 
 import csv
 import json
+import locale
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -145,6 +149,32 @@ def test_what_an_earlier_report_left_goes_away_and_nothing_else(tmp_path):
         report.finish(PROVENANCE)
     assert set(contents(tmp_path)) == {*mine, "timeline.csv", "timeline.json"}
     assert (tmp_path / "timeline.svg").is_dir()
+
+
+@pytest.fixture
+def commas(tmp_path, monkeypatch):
+    """A place where people write 0,5 for a half."""
+    if not shutil.which("localedef") or not Path("/usr/share/i18n/locales/de_DE").exists():
+        pytest.skip("no locale with decimal commas can be made here")
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], check=True)
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    before = locale.setlocale(locale.LC_ALL)
+    yield lambda: locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def test_decimal_commas_of_a_place_change_no_file(tmp_path, commas):
+    for name in ("points", "commas"):
+        if name == "commas":
+            commas()
+        with Report(tmp_path / name, formats=WITHOUT_FILM) as report:
+            report.record(clip(4.0), SETTINGS)
+            report.finish(PROVENANCE)
+    assert f"{0.5:n}" == "0,5"
+    points, decimal = ({**contents(tmp_path / name)} for name in ("points", "commas"))
+    pages = [re.sub(rb'"p\d+"', b'"p"', each.pop("timeline.html")) for each in (points, decimal)]
+    assert pages[0] == pages[1], "but for the numbers that Bokeh gives within a process"
+    assert decimal == points
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), SystemExit(143)])
