@@ -13,9 +13,10 @@ import torch
 from media_files import write_video
 from mien import export as exporting
 from mien.errors import CheckpointError, InputError
-from mien.export import PARITY, Exported, export, joint_weights, read_figures, read_weights
+from mien.export import Exported, export, joint_weights, read_figures, read_weights
 from mien.expressions import EXPRESSIONS, position
 from mien.extractors import FaceExtractor, SpeechExtractor
+from mien.modelfiles import PARITY
 from mien.models.checkpoint import build_network, load_network, save_network
 from mien.pipeline import analyze
 from mien.predictor import FACE_FILES, SPEECH_FILES, FacePredictor, VoicePredictor, load_model
@@ -99,6 +100,24 @@ def test_manifest_says_what_was_given(exported: Exported) -> None:
 def test_torch_and_onnx_agree(exported: Exported) -> None:
     assert set(exported.parity) == {"face", "speech"}
     assert all(0 <= difference <= PARITY for difference in exported.parity.values())
+
+
+def test_an_encoder_with_examples_is_written_in_8_bits(checkpoints, exported: Exported, tmp_path) -> None:
+    crops = np.random.default_rng(5).integers(0, 256, (12, 48, 48, 3), dtype=np.uint8)
+    short = export(
+        [checkpoints["face"], checkpoints["speech"]], tmp_path / "short", examples={"face": {"crops": crops}}
+    )
+    assert set(short.drift) == {"face"}
+    assert short.drift["face"].n_examples == 12
+    assert 0 < short.drift["face"].difference < 0.1
+    assert 0 <= short.drift["face"].same <= 1
+    assert short.parity.keys() == {"face", "speech"}
+    faces, voices = FACE_FILES[0], SPEECH_FILES[0]
+    model, whole = load_model(short.folder), load_model(exported.folder)
+    assert model.path(faces).stat().st_size < 0.6 * whole.path(faces).stat().st_size
+    assert model.path(voices).stat().st_size > 0.99 * whole.path(voices).stat().st_size
+    np.testing.assert_allclose(FacePredictor(model)(crops), FacePredictor(whole)(crops), atol=0.1)
+    assert {path.name for path in short.folder.iterdir()} == FILES
 
 
 def test_faces_are_read_as_torch_reads_them(exported: Exported, specs) -> None:

@@ -336,7 +336,10 @@ def test_hook_is_told_how_far_it_is(clip: Path) -> None:
     assert done[-1] == pytest.approx(124 / 25)
 
 
-def test_rows_leave_within_a_second_of_their_frame(clip: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(("n_threads", "n_ahead"), [(1, 0), (2, readings.FRAMES_AHEAD + 1)])
+def test_rows_leave_within_a_second_of_their_frame(
+    clip: Path, monkeypatch, n_threads: int, n_ahead: int
+) -> None:
     """So that memory does not grow with the file: of the frames read, only the last few wait."""
     n_read = 0
     read_frames = readings.read_frames
@@ -349,11 +352,18 @@ def test_rows_leave_within_a_second_of_their_frame(clip: Path, monkeypatch) -> N
 
     monkeypatch.setattr(readings, "read_frames", counted)
     hear_speech(monkeypatch, 1.0, 3.0)
-    rows = stream(clip)
+    rows = stream(clip, ReadingSettings(n_threads=n_threads))
     assert n_read == 0, "nothing is read before a row is asked for"
     for row in rows:
         assert row.frame is not None
-        assert n_read - row.frame <= (0.5 + 0.25) * 25 + 3
+        assert n_read - row.frame <= (0.5 + 0.25) * 25 + 3 + n_ahead
+
+
+def test_rows_do_not_depend_on_threads(clip: Path, monkeypatch) -> None:
+    hear_speech(monkeypatch, 1.0, 3.0)
+    one, two = (analyze(clip, ReadingSettings(n_threads=n)).to_pandas() for n in (1, 2))
+    assert len(one) > 10
+    assert one.equals(two)
 
 
 def test_speaker_who_is_never_seen_is_told_at_the_end(two: Path) -> None:

@@ -216,8 +216,9 @@ class Always:
 
 
 @pytest.mark.slow
-def test_frames_are_read_as_they_are_asked_for(monkeypatch) -> None:
-    """Of an endless film, and with an endless sound: nothing is read ahead but seconds of sound."""
+@pytest.mark.parametrize(("n_threads", "n_ahead"), [(1, 0), (2, readings.FRAMES_AHEAD + 1)])
+def test_frames_are_read_as_they_are_asked_for(monkeypatch, n_threads: int, n_ahead: int) -> None:
+    """Of an endless film, and with an endless sound: little is read ahead but seconds of sound."""
     n_frames = n_seconds = 0
 
     def film(_: Path):
@@ -256,8 +257,9 @@ def test_frames_are_read_as_they_are_asked_for(monkeypatch) -> None:
         duration=0,
         picture_end=0,
     )
-    for k, reading in enumerate(islice(read_file(media, load_model(), ReadingSettings()), 500)):
+    settings = ReadingSettings(n_threads=n_threads)
+    for k, reading in enumerate(islice(read_file(media, load_model(), settings), 500)):
         assert reading.frame == k
-        assert n_frames == k + 1
-        assert n_seconds <= k / 25 + 6
+        assert k + 1 <= n_frames <= k + 1 + n_ahead
+        assert n_seconds <= k / 25 + 6 + (0 if n_threads == 1 else readings.SOUND_AHEAD + 1)
         assert reading.voice is not None

@@ -15,10 +15,19 @@ from mien.datasets.pairs import PairBatches
 from mien.datasets.prepared import read_prepared
 from mien.datasets.recordings import RecordingBatches
 from mien.errors import CheckpointError, DatasetError, InputError
+from mien.models.checkpoint import build_network, save_network
 from mien.predictor import load_model
 from mien.prepare import prepare
 from mien.recipes import RECIPES, override
-from mien.sources import find_checkpoint, prepare_table, read_batches, tell_recordings
+from mien.sources import (
+    N_EXAMPLES,
+    draw_examples,
+    find_checkpoint,
+    prepare_table,
+    read_batches,
+    tell_recordings,
+)
+from mien.train import describe
 
 WRITERS = {"ferplus": write_ferplus, "ravdess": write_ravdess, "emodb": write_emodb}
 FOLDERS = {"ferplus": "ferplus", "ravdess": "ravdess_speech", "emodb": "emodb"}
@@ -137,3 +146,34 @@ def test_an_unfinished_corpus_is_not_trained_on(prepared: Path, tmp_path: Path) 
     (tmp_path / "mine" / "shard-00000").mkdir(parents=True)
     with pytest.raises(DatasetError, match="prepare"):
         read_batches(RECIPES["face"](), tmp_path, no_hook)
+
+
+@pytest.mark.parametrize("modality", ["face", "speech"])
+def test_examples_are_training_items_as_an_encoder_takes_them(
+    raw: Path, prepared: Path, tmp_path: Path, modality: str
+) -> None:
+    small = ["network.attention.name=none", *(["network.input_px=32"] if modality == "face" else [])]
+    spec = describe(override(RECIPES[modality](), small), {}, 48 if modality == "face" else None)
+    checkpoint = tmp_path / f"{modality}.safetensors"
+    save_network(build_network(spec), spec, checkpoint)
+    for data in (raw, prepared):
+        name, inputs = draw_examples(checkpoint, data, no_hook)
+        assert name == modality
+        assert {len(each) for each in inputs.values()} == {N_EXAMPLES}
+        if modality == "face":
+            assert inputs["crops"].shape[1:] == (48, 48, 3)
+            assert inputs["crops"].dtype == np.uint8
+            assert (inputs["crops"][..., 0] == inputs["crops"][..., 2]).all(), "grey, as all training faces"
+            assert 30 < inputs["crops"].mean() < 220
+        else:
+            assert inputs["log_mel"].shape[1:] == (64, 320)
+            assert 0.05 < inputs["column_mask"].mean() <= 1
+        again = draw_examples(checkpoint, data, no_hook)[1]
+        assert all((inputs[key] == again[key]).all() for key in inputs)
+
+
+def test_examples_of_both_networks_at_once_are_refused(raw: Path, tmp_path: Path) -> None:
+    spec = describe(override(RECIPES["tuned"](), ["network.face.input_px=32"]), {}, 48)
+    save_network(build_network(spec), spec, tmp_path / "both.safetensors")
+    with pytest.raises(CheckpointError, match="one of each modality"):
+        draw_examples(tmp_path / "both.safetensors", raw, no_hook)

@@ -46,9 +46,13 @@ def test_train_export_evaluate_analyze(run: Run, clip: Path, tmp_path: Path) -> 
     assert (code, err) == (0, "")
     checkpoint = tmp_path / "run" / "face.safetensors"
     assert out == f"checkpoint: {checkpoint}\n"
-    code, out, err = run("export", checkpoint, "--out", tmp_path / "mine", "--weights", "1:3")
+    code, out, err = run(
+        *("export", checkpoint, "--out", tmp_path / "mine", "--weights", "1:3"),
+        *("--int8", tmp_path / "data"),
+    )
     assert (code, err) == (0, "")
     assert "torch and ONNX differ by at most" in out
+    assert "% of 256 training examples keep their expression" in out
     data = tmp_path / "data" / "ferplus"
     code, out, err = run(
         "evaluate", "--data", data, "--out", tmp_path / "scores", "--model", tmp_path / "mine"

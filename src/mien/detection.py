@@ -102,7 +102,7 @@ class RetinaFace:
     def __call__(self, image: UInt8[np.ndarray, "height width 3"], /) -> list[Detection]:
         """Faces of an RGB picture, the most confident first."""
         height, width = image.shape[:2]
-        image = _resize_to(image, min(max(height, width, SMALLEST_PX), self.detect_px))
+        image, to_given = _resize_to(image, min(max(height, width, SMALLEST_PX), self.detect_px))
         if self._session is None:
             self._session = _load(self.n_threads)
         blob = cv2.dnn.blobFromImage(image, mean=_BGR_MEAN, swapRB=True)
@@ -113,7 +113,6 @@ class RetinaFace:
         likely, confidences = likely[order], confidences[order]
         priors = _priors(image.shape[0], image.shape[1])[likely]
         boxes, landmarks = _decode(priors, offsets[0, likely], points[0, likely])
-        to_given = np.array([width / image.shape[1], height / image.shape[0]], np.float32)
         return [
             Detection(
                 box=np.clip(boxes[i].reshape(2, 2) * to_given, 0, (width, height))
@@ -143,8 +142,7 @@ def look_near(
     if (high - low).min() < 1:
         return None
     part = image[low[1] : high[1], low[0] : high[0]]
-    seen = _resize_to(part, min(max(part.shape[:2]), SMALLEST_PX))
-    ratio = ((high - low) / (seen.shape[1], seen.shape[0])).astype(np.float32)
+    seen, ratio = _resize_to(part, min(max(part.shape[:2]), SMALLEST_PX))
     shift = low.astype(np.float32)
     found = [
         Detection(
@@ -163,14 +161,25 @@ def look_near(
 
 def _resize_to(
     image: UInt8[np.ndarray, "height width 3"], longest_px: int
-) -> UInt8[np.ndarray, "reduced_height reduced_width 3"]:
+) -> tuple[UInt8[np.ndarray, "reduced_height reduced_width 3"], Float32[np.ndarray, "2"]]:
+    """The picture so large, and what x and y in it are multiplied by to be those of the picture given.
+
+    It is averaged by the largest whole factor that enlarges nothing, which leaves out fewer pixels than that
+    at its right and lower edge, and interpolated for the rest: five times as fast as by a broken factor.
+    """
     height, width = image.shape[:2]
-    ratio = longest_px / max(height, width)
-    if ratio == 1.0:
-        return image
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC)
-    return np.asarray(resized, np.uint8)
+    factor = max(1, max(height, width) // longest_px)
+    high, wide = max(height // factor, 1), max(width // factor, 1)
+    if factor > 1:
+        whole = image[: high * factor, : wide * factor]
+        image = np.asarray(cv2.resize(whole, (wide, high), interpolation=cv2.INTER_AREA), np.uint8)
+    ratio = longest_px / max(high, wide)
+    size = (max(1, round(wide * ratio)), max(1, round(high * ratio)))
+    if size != (wide, high):
+        kind = cv2.INTER_LINEAR if ratio < 1 else cv2.INTER_CUBIC
+        image = np.asarray(cv2.resize(image, size, interpolation=kind), np.uint8)
+    reached = np.array([min(wide * factor, width), min(high * factor, height)], np.float32)
+    return image, reached / np.array(size, np.float32)
 
 
 def _load(n_threads: int) -> InferenceSession:

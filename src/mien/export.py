@@ -1,7 +1,8 @@
 """Checkpoints in, a model folder out: ONNX and float16 safetensors, proven equal to torch to 1e-4.
 
 Weights are rounded to float16 once; ONNX files hold them as float16 and widen them when they are loaded, so
-both forms are the same network at half the size.
+both forms are the same network at half the size. Where examples are given, encoders are made 8-bit after the
+proof, and what that changes is told.
 """
 
 from __future__ import annotations
@@ -9,47 +10,55 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS, position
 from mien.extractors import find_extractor
-from mien.models.checkpoint import load_network, save_network
+from mien.modelfiles import (
+    ask_model,
+    prove_parity,
+    quantize_encoder,
+    round_to_half,
+    told_extractor,
+    write_modality,
+)
+from mien.models.checkpoint import load_network
 from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet
-from mien.models.parts import FaceEncoder, FaceHead, SpeechEncoder, SpeechHead
-from mien.models.speech import SpeechNet
-from mien.onnxfile import write_onnx
 from mien.predictor import (
-    FACE_FILES,
-    SPEECH_FILES,
     VOICE_FILES,
-    FacePredictor,
     ModelInfo,
-    VoicePredictor,
     load_model,
     read_manifest,
     shipped_names,
     write_manifest,
 )
-from mien.spec import ModelSpec
-from mien.speech import N_MELS
 from mien.whole import checksum
-from mien.windows import N_COLUMNS, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-PARITY = 1e-4
-"""Largest difference allowed between a probability by torch and by ONNX."""
+    from mien.models.speech import SpeechNet
+    from mien.spec import ModelSpec
 
 FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "uar": "UAR"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What 8-bit numbers change of what an encoder says of its examples."""
+
+    n_examples: int
+    same: float
+    """Share of them that keep their expression."""
+    difference: float
+    """Of probabilities, the largest of each example's eight, on average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,8 @@ class Exported:
     parity: dict[str, float]
     """Largest difference between a probability by torch and by ONNX, by modality."""
     size_bytes: int
+    drift: dict[str, Drift] = field(default_factory=dict)
+    """Of the modalities that were made 8-bit."""
 
 
 def export(
@@ -71,6 +82,7 @@ def export(
     figures: dict[str, str] | None = None,
     extractors: Sequence[Path] = (),
     voice_of: str | None = None,
+    examples: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> Exported:
     """Writes a model folder from one checkpoint of each modality, or of one alone.
 
@@ -82,6 +94,7 @@ def export(
         figures: Held-out scores that the manifest tells.
         extractors: ONNX files whose features the checkpoints were trained on; they become their encoders.
         voice_of: Name of a shipped model whose voice the new one has; its files stay where they are.
+        examples: Of what encoders are given in training, by modality and input; these become 8-bit.
 
     Raises:
         CheckpointError: A checkpoint is damaged, two are of one modality, parity fails, or an extractor is
@@ -91,11 +104,8 @@ def export(
     """
     folder = folder.resolve()
     refuse_other_folder(folder)
-    networks = [mask_voice(*load_single(path), masked) for path in checkpoints]
-    modalities = [spec.modality for _, spec in networks]
-    if not modalities or len(set(modalities)) < len(modalities):
-        raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
-    voice = None if voice_of is None else find_voice(voice_of, modalities)
+    networks = load_each(checkpoints, masked)
+    voice = None if voice_of is None else find_voice(voice_of, [spec.modality for _, spec in networks])
     given = match_extractors(networks, extractors)
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     weights = weights or joint_weights([spec for _, spec in networks])
@@ -117,11 +127,37 @@ def export(
         )
         write_manifest(info if voice is None else share_voice(info, voice))
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
+        drift = shorten(networks, made, examples or {})
         if folder.exists():
             folder.rename(Path(aside) / "replaced")
         made.rename(folder)
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    return Exported(folder=folder, parity=parity, size_bytes=size_bytes)
+    return Exported(folder=folder, parity=parity, size_bytes=size_bytes, drift=drift)
+
+
+def shorten(
+    networks: Sequence[tuple[FaceNet | SpeechNet, ModelSpec]],
+    folder: Path,
+    examples: Mapping[str, Mapping[str, np.ndarray]],
+) -> dict[str, Drift]:
+    """Makes the encoders of which there are examples 8-bit, in a model folder; what that changes."""
+    drift: dict[str, Drift] = {}
+    for network, spec in networks:
+        inputs = examples.get(spec.modality)
+        if inputs is None:
+            continue
+        model, name = read_manifest(folder), f"{spec.modality}_encoder.onnx"
+        before = ask_model(model, spec.modality, inputs)
+        quantize_encoder(network, spec, folder, inputs)
+        model = replace(model, sha256=model.sha256 | {name: checksum(folder / name)})
+        write_manifest(model)
+        after = ask_model(model, spec.modality, inputs)
+        drift[spec.modality] = Drift(
+            n_examples=len(before),
+            same=float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
+            difference=float(np.abs(before - after).max(axis=1).mean()),
+        )
+    return drift
 
 
 def find_voice(name: str, modalities: Sequence[str]) -> ModelInfo:
@@ -184,25 +220,6 @@ def match_extractors(
     return given
 
 
-def told_extractor(spec: ModelSpec) -> dict[str, Any]:
-    """What the extractor told of itself on whose features a network was trained.
-
-    Raises:
-        CheckpointError: It was a folder, or nothing is told.
-    """
-    told: dict[str, Any] | None = spec.training.get("data", {}).get("extractors", {}).get(spec.modality)
-    if told is None:
-        raise CheckpointError(
-            f"the {spec.modality} checkpoint does not say whose features it takes; train anew"
-        )
-    if told["from"] == "folder":
-        raise CheckpointError(
-            f"the {spec.modality} checkpoint takes features from a folder, which no other file has; score it "
-            "with  mien evaluate --data  on what was prepared"
-        )
-    return told
-
-
 def as_extracted(spec: ModelSpec) -> ModelSpec:
     """The specification of a network that takes features: crops and licence are its extractor's."""
     told = told_extractor(spec)
@@ -211,6 +228,22 @@ def as_extracted(spec: ModelSpec) -> ModelSpec:
         return replace(spec, licence=licence)
     landmarks = tuple((x, y) for x, y in told["landmarks"])
     return replace(spec, licence=licence, crop_px=told["size_px"], landmarks=landmarks)
+
+
+def load_each(
+    checkpoints: Sequence[Path], masked: tuple[str, ...]
+) -> list[tuple[FaceNet | SpeechNet, ModelSpec]]:
+    """The networks of checkpoints, what the voice never gives masked.
+
+    Raises:
+        CheckpointError: One is none that can be exported, or two are of one modality.
+        InputError: No expression would be left to the voice.
+    """
+    networks = [mask_voice(*load_single(path), masked) for path in checkpoints]
+    modalities = [spec.modality for _, spec in networks]
+    if not modalities or len(set(modalities)) < len(modalities):
+        raise CheckpointError("export needs a face checkpoint, a speech checkpoint, or one of each")
+    return networks
 
 
 def load_single(path: Path) -> tuple[FaceNet | SpeechNet, ModelSpec]:
@@ -293,79 +326,3 @@ def read_figures(files: Sequence[Path]) -> dict[str, str]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{file} is not a metrics.json that `mien evaluate` wrote; give one") from None
     return figures
-
-
-def write_modality(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) -> None:
-    """Encoder, if it is not an extractor, and head as ONNX, and both together as float16 safetensors."""
-    given = network.config.given is not None
-    if isinstance(network, FaceNet):
-        assert spec.crop_px is not None
-        crops = torch.zeros(2, spec.crop_px, spec.crop_px, 3, dtype=torch.uint8)
-        if not given:
-            write_onnx(FaceEncoder(network), {"crops": crops}, "features", spec, folder / FACE_FILES[0])
-        features = torch.zeros(2, network.encoder.n_features)
-        write_onnx(FaceHead(network, spec), {"features": features}, "probs", spec, folder / FACE_FILES[1])
-    else:
-        mask = torch.ones(2, N_COLUMNS, dtype=torch.bool)
-        heard = {"log_mel": torch.zeros(2, N_MELS, N_COLUMNS), "column_mask": mask}
-        if given:
-            n_steps = round(told_extractor(spec)["rate"] * WINDOW)
-            steps, mask = torch.zeros(2, network.encoder.n_features, n_steps), mask[:, :n_steps]
-        else:
-            write_onnx(SpeechEncoder(network), heard, "steps", spec, folder / SPEECH_FILES[0])
-            with torch.no_grad():
-                steps = network.encode(heard["log_mel"], mask)
-        write_onnx(
-            SpeechHead(network, spec),
-            {"steps": steps, "column_mask": mask},
-            "probs",
-            spec,
-            folder / SPEECH_FILES[1],
-        )
-    save_network(network.half(), spec, folder / f"{spec.modality}.safetensors")
-    network.float()
-
-
-def round_to_half(network: FaceNet | SpeechNet) -> None:
-    """Rounds every weight in place to the nearest float16; arithmetic stays float32."""
-    with torch.no_grad():
-        for tensor in network.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(tensor.half().float())
-
-
-@torch.no_grad()
-def prove_parity(network: FaceNet | SpeechNet, spec: ModelSpec, folder: Path) -> float:
-    """Largest difference between probabilities by torch and by the ONNX files, on random input.
-
-    Raises:
-        CheckpointError: It is above `PARITY`.
-    """
-    generator = np.random.default_rng(0)
-    network.eval()
-    model = read_manifest(folder)
-    if isinstance(network, FaceNet):
-        assert spec.crop_px is not None
-        crops = generator.integers(0, 256, (16, spec.crop_px, spec.crop_px, 3), np.uint8)
-        by_onnx = FacePredictor(model)(crops)
-        if network.config.given is not None:
-            features = torch.from_numpy(FacePredictor(model).encode(crops))
-        else:
-            features = FaceEncoder(network)(torch.from_numpy(crops))
-        by_torch = FaceHead(network, spec)(features)
-    else:
-        log_mel = generator.normal(-6, 3, (8, N_MELS, N_COLUMNS)).astype(np.float32)
-        mask = np.arange(N_COLUMNS) < generator.integers(40, N_COLUMNS + 1, (8, 1))
-        by_onnx = VoicePredictor(model)(log_mel, mask)
-        if network.config.given is not None:
-            steps, there = map(torch.from_numpy, VoicePredictor(model).encode(log_mel, mask))
-        else:
-            there = torch.from_numpy(mask)
-            steps = network.encode(torch.from_numpy(log_mel), there)
-        by_torch = SpeechHead(network, spec)(steps, there)
-    difference = float(np.abs(by_onnx - by_torch.numpy()).max())
-    if not difference <= PARITY:
-        raise CheckpointError(
-            f"{spec.modality}: torch and ONNX differ by {difference:.1e}, at most {PARITY:.0e} is allowed"
-        )
-    return difference

@@ -24,9 +24,24 @@ if TYPE_CHECKING:
 
 
 def write_onnx(
-    module: nn.Module, inputs: dict[str, Tensor], output: str, spec: ModelSpec, path: Path
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    output: str,
+    spec: ModelSpec,
+    path: Path,
+    *,
+    folded: bool = False,
 ) -> None:
-    """One module as ONNX, any number of rows at once, weights as float16, the specification inside."""
+    """One module as ONNX, any number of rows at once, weights as float16, the specification inside.
+
+    Args:
+        module: The network.
+        inputs: Of two rows, by name, in the order in which it takes them.
+        output: Name of what it gives.
+        spec: What the file says of itself.
+        path: Of the file.
+        folded: Weights stay float32, and batch norms become part of the convolutions before them.
+    """
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), quiet_exporter():
         warnings.simplefilter("ignore")  # torch's own, about torch's own code
@@ -37,13 +52,14 @@ def write_onnx(
             output_names=[output],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             dynamo=True,
-            optimize=False,  # it would fold batch norms into convolutions, which float16 then no longer holds
+            optimize=folded,  # what folds batch norms makes weights that float16 no longer holds
             verbose=False,
         )
     assert program is not None
     model = program.model_proto
     forget_origin(model)
-    halve_weights(model)
+    if not folded:
+        halve_weights(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, spec.to_text()
     onnx.checker.check_model(model)

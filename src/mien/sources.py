@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from mien.datasets.augment import FaceAugmentation, SpeechAugmentation
 from mien.datasets.batches import FaceBatches, SpeechBatches
@@ -29,17 +31,20 @@ from mien.models.network import ExpressionNetConfig, feature_widths
 from mien.models.speech import SpeechNetConfig
 from mien.predictor import load_model
 from mien.prepare import prepare
+from mien.recipes import RECIPES
 from mien.whole import checksum
+from mien.windows import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
     from mien.datasets.batches import Batches
     from mien.datasets.prepared import Recording
     from mien.recipes import TrainConfig
     from mien.spans import Hook
+
+N_EXAMPLES = 256
+"""To which the 8-bit form of an encoder is fitted."""
 
 LICENCES = {
     "face": "FER2013's images state no licence; FER+ votes MIT",
@@ -128,6 +133,40 @@ def find_checkpoint(
     if spec.modality != modality:
         raise CheckpointError(f"{path} holds a network of {spec.modality}; expected one of {modality}")
     return path, network.config
+
+
+def draw_examples(checkpoint: Path, data: Path, hook: Hook) -> tuple[str, dict[str, np.ndarray]]:
+    """Varied training items as an encoder is given them, and the modality: what its 8-bit form is fitted to.
+
+    Args:
+        checkpoint: Of a face net or a speech net.
+        data: As `read_batches` takes it; `train` alone is drawn from.
+        hook: Called with what is done, how far, and how much there is.
+
+    Raises:
+        CheckpointError: It is damaged, or of both networks at once.
+        InputError: Its encoder is an extractor of one's own.
+    """
+    made, spec = load_network(checkpoint)
+    network = made.config
+    if isinstance(network, ExpressionNetConfig):
+        raise CheckpointError(f"{checkpoint} holds both networks in one; give one of each modality")
+    if network.given is not None:
+        raise InputError(f"the encoder of {checkpoint} is an extractor; leave --int8 out")
+    if isinstance(network, FaceNetConfig):
+        assert spec.crop_px is not None
+        network = replace(network, input_px=spec.crop_px)  # the encoder itself resizes
+        config = replace(RECIPES["face"](), network=network)
+    else:
+        config = replace(RECIPES["speech"](), network=network, augmentation=SpeechAugmentation(crop=WINDOW))
+    batches, _ = read_batches(config, data, hook)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        inputs = [each.numpy() for each in batches.draw(N_EXAMPLES).inputs]
+    if spec.modality == "speech":
+        return "speech", {"log_mel": inputs[0], "column_mask": inputs[1]}
+    grey = (255 * inputs[0][:, 0, :, :, None]).round().clip(0, 255).astype(np.uint8)
+    return "face", {"crops": np.repeat(grey, 3, axis=3)}
 
 
 def lacking_in(checkpoint: Path) -> list[str]:

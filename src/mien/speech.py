@@ -217,7 +217,8 @@ def _frames(piece: Float32[np.ndarray, "samples"]) -> Float32[np.ndarray, "colum
 def _log_mel(frames: Float32[np.ndarray, "columns 512"]) -> Float32[np.ndarray, "64 columns"]:
     spectrum = np.fft.rfft(frames * hann_window())
     power = spectrum.real**2 + spectrum.imag**2
-    mel: Float32[np.ndarray, "64 columns"] = mel_filters() @ power.T
+    # not by BLAS, whose threads go on spinning for longer than the next second of sound takes
+    mel: Float32[np.ndarray, "64 columns"] = np.einsum("mf,cf->mc", mel_filters(), power)
     columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(MEL_FLOOR)))
     return columns
 
