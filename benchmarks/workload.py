@@ -2,12 +2,12 @@
 
     python benchmarks/workload.py WORK CLIP [CLIP ...]
 
-Writes into WORK, unless they are there: `face.mp4` (640×360, 25 fps, 30 s, one face, stereo sound), `large.mp4` (the same
-at 1280×720), `two.mp4` and `four.mp4` (two and four of these faces at once), `long.mp4` (face.mp4 for 3 minutes, by copying its packets).
+Writes into WORK, unless they are there: `face.mp4` (640×360, 25 fps, 30 s, one face, stereo sound),
+`large.mp4` (the same at 1280×720), `two.mp4` and `four.mp4` (two and four of these faces at once), and
+`long.mp4` (face.mp4 for 3 minutes, by copying its packets).
 """
 
 import argparse
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import cycle, islice
@@ -34,7 +34,7 @@ def pictures(clips: list[Path]) -> Iterator[np.ndarray]:
 
 
 def sound(clips: list[Path], seconds: float) -> np.ndarray:
-    """So much sound of the clips, cut or filled to the length of each one's picture, in step with `pictures`."""
+    """So much sound of the clips, each cut or filled to the length of its picture."""
     parts, n_samples = [], 0
     for clip in cycle(clips):
         if n_samples >= seconds * SAMPLE_RATE:
@@ -76,7 +76,7 @@ def write(clips: list[Path], out: Path, n_faces: int, width: int, height: int) -
         heard.sample_rate = SAMPLE_RATE
         target.mux(audio.encode(heard))
         target.mux(audio.encode(None))
-    os.replace(aside, out)
+    aside.replace(out)
 
 
 def lengthen(film: Path, out: Path, seconds: float) -> None:
@@ -96,11 +96,15 @@ def lengthen(film: Path, out: Path, seconds: float) -> None:
                 for packet in packets:
                     copy = av.Packet(bytes(packet))
                     shift = round(times * length / packet.time_base)
-                    copy.pts, copy.dts, copy.duration = packet.pts + shift, packet.dts + shift, packet.duration
+                    copy.pts, copy.dts, copy.duration = (
+                        packet.pts + shift,
+                        packet.dts + shift,
+                        packet.duration,
+                    )
                     copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
                     copy.stream = copies[packet.stream_index]
                     target.mux(copy)
-    os.replace(aside, out)
+    aside.replace(out)
 
 
 def make(work: Path, clips: list[Path]) -> dict[str, Path]:
