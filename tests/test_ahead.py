@@ -1,5 +1,7 @@
 """Items made ahead are the same, in their order, with their errors, and no more of them than asked for."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -76,3 +78,26 @@ def test_who_stops_asking_ends_the_thread_and_the_generator(n_taken: int) -> Non
 def test_one_that_is_never_asked_starts_no_thread() -> None:
     ahead(iter([1]), 1)
     assert not threads()
+
+
+def test_a_program_ends_though_a_generator_is_still_held() -> None:
+    """The thread is stopped before the interpreter is taken down around it."""
+    program = """
+import itertools, time
+from mien.ahead import ahead
+
+def making():
+    try:
+        for item in itertools.count():
+            time.sleep(0.001)
+            yield item
+    finally:
+        print("closed", flush=True)
+
+held = ahead(making(), 1000)
+next(held)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")

@@ -102,6 +102,7 @@ def test_torch_and_onnx_agree(exported: Exported) -> None:
     assert all(0 <= difference <= PARITY for difference in exported.parity.values())
 
 
+@pytest.mark.slow
 def test_an_encoder_with_examples_is_written_in_8_bits(checkpoints, exported: Exported, tmp_path) -> None:
     crops = np.random.default_rng(5).integers(0, 256, (12, 48, 48, 3), dtype=np.uint8)
     short = export(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from mien.modelfiles import ask_model, quantize_encoder, round_to_half, write_modality
@@ -45,6 +46,7 @@ def test_weights_are_rounded_once() -> None:
             assert torch.equal(tensor, tensor.half().float())
 
 
+@pytest.mark.slow
 def test_an_encoder_in_8_bits_is_smaller_and_says_nearly_the_same(tmp_path) -> None:
     for modality, (encoder, head) in (("face", FACE_FILES), ("speech", SPEECH_FILES)):
         folder = tmp_path / modality

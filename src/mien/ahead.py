@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -24,9 +25,11 @@ def ahead(items: Iterable[Item], n_items: int) -> Iterator[Item]:
     making = _Making(items, n_items)
     making.thread.start()
     try:
+        atexit.register(making.stop)  # an error may hold on to this generator until the program ends
         yield from making.taken()
     finally:
         making.stop()
+        atexit.unregister(making.stop)
 
 
 class _Making(Generic[Item]):
