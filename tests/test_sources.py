@@ -148,6 +148,7 @@ def test_an_unfinished_corpus_is_not_trained_on(prepared: Path, tmp_path: Path) 
         read_batches(RECIPES["face"](), tmp_path, no_hook)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["face", "speech"])
 def test_examples_are_training_items_as_an_encoder_takes_them(
     raw: Path, prepared: Path, tmp_path: Path, modality: str
