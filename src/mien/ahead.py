@@ -23,9 +23,9 @@ def ahead(items: Iterable[Item], n_items: int) -> Iterator[Item]:
     [0, 1, 4, 9]
     """
     making = _Making(items, n_items)
-    making.thread.start()
     try:
         atexit.register(making.stop)  # an error may hold on to this generator until the program ends
+        making.thread.start()
         yield from making.taken()
     finally:
         making.stop()
@@ -61,7 +61,8 @@ class _Making(Generic[Item]):
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self.thread.join()
+        if self.thread.is_alive():
+            self.thread.join()
 
     def _make(self) -> None:
         walked = iter(self._items)
