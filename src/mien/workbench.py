@@ -238,6 +238,8 @@ def export(
     from mien.export import export as run
     from mien.export import read_figures, read_weights
 
+    ratio = None if weights is None else read_weights(weights)
+    told = read_figures(figures or [])
     examples = {}
     if int8 is not None:
         from mien.sources import draw_examples
@@ -247,9 +249,9 @@ def export(
     written = run(
         checkpoints,
         out,
-        weights=None if weights is None else read_weights(weights),
+        weights=ratio,
         masked=tuple(mask or ()),
-        figures=read_figures(figures or []),
+        figures=told,
         extractors=extractor or [],
         voice_of=voice_of,
         examples=examples,
