@@ -195,6 +195,26 @@ def test_analysis_that_is_ended_leaves_the_folder_as_it_was(name: str, tmp_path:
     assert {path.name: path.read_text() for path in out.iterdir()} == {"timeline.csv": "an earlier report"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="other systems end a program without asking it")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signal_ends_the_program_though_a_library_makes_an_error_of_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(**_: object) -> None:
+        try:
+            signal.raise_signal(getattr(signal, name))
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(cli, "app", app)
+    handler = signal.getsignal(getattr(signal, name))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 128 + getattr(signal, name)
+    assert tuple(capsys.readouterr()) == ("", "")
+    assert signal.getsignal(getattr(signal, name)) is handler
+
+
 @pytest.mark.skipif(os.name != "posix", reason="nohup is of POSIX")
 def test_analysis_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "long.wav"), "wb") as file:

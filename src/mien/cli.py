@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -22,7 +23,7 @@ from mien.terminal import Model, Rule, progress, tell_error
 from mien.whole import Original
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mien.readings import ReadingSettings
     from mien.timeline import TimelineSettings
@@ -313,22 +314,41 @@ UsageError: Any = typer.BadParameter.__base__
 """What typer raises for arguments that no verb takes; it has no public name there."""
 
 
-def stop(number: int, _: object) -> None:
-    """Ends the program with the exit code that shells give for a signal."""
-    raise SystemExit(128 + number)
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Unwinds the program on a signal that ends it, so that nothing half-written stays behind.
+
+    It then ends with the exit code that shells give for the signal, whatever became of the exception on its
+    way: a library that is just being loaded turns it into an error of its own.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        raise SystemExit(128 + number)
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)  # `nohup` has it ignored
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGINT")]
+    handled = {n: signal.signal(n, stop) for n in numbers if n and signal.getsignal(n) in usual}
+    try:
+        yield
+    except BaseException:
+        if came:
+            sys.exit(128 + came[0])
+        raise
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
 
 
 def main() -> None:
     """Runs the command line; whatever goes wrong with what was given is one line and exit code 2."""
-    for name in ("SIGTERM", "SIGHUP"):  # unwind as on Ctrl-C, so that nothing half-written stays behind
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
-            signal.signal(number, stop)
     for stream in (sys.stdout, sys.stderr):  # a terminal or file that lacks a sign gets "?" for it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        sys.exit(app(standalone_mode=False))
+        with ended_by_signals():
+            sys.exit(app(standalone_mode=False))
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "mien"
         if "\n" in error.format_message():
