@@ -8,7 +8,7 @@ faces it knows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import floor
+from math import floor, inf
 from typing import TYPE_CHECKING
 
 import cv2
@@ -119,45 +119,62 @@ def find_faces(
     tracker: Tracker | None = None,
     min_face_px: float = 0.0,
 ) -> Iterator[SampledFrame]:
-    """One `SampledFrame` for each frame, in order, as the frames come.
+    """One `SampledFrame` for each frame, in order, as the frames come; the arguments are `FaceFinder`'s."""
+    finder = FaceFinder(
+        template, detector=detector, sample_hz=sample_hz, tracker=tracker, min_face_px=min_face_px
+    )
+    return (finder.look(frame) for frame in frames)
+
+
+class FaceFinder:
+    """Looks at the frames of one video, one after the other.
 
     Args:
-        frames: in order of time; the image of one that is not looked at is never asked for.
         template: of the crops.
         detector: sees whole frames, and parts of them no larger than `SMALLEST_PX`.
         sample_hz: how many frames a second are looked at; the first always is.
         tracker: numbers the people; for a still picture give `Tracker(start_confidence=0.0)`.
         min_face_px: faces whose box is narrower or lower than this are not seen.
     """
-    if not sample_hz > 0:
-        raise InputError(f"sample_hz={sample_hz} was given, more than 0 was expected: 12.5 is usual")
-    tracker = tracker or Tracker()
-    next_sweep = float("-inf")
-    for frame, due in _mark_due(frames, sample_hz):
-        if not due:
-            yield SampledFrame(frame.index, frame.time, None)
-            continue
-        found = _look_near_known(frame, detector, tracker) if frame.time + _ROUNDING < next_sweep else None
+
+    def __init__(
+        self,
+        template: Template,
+        *,
+        detector: Detector,
+        sample_hz: float = 12.5,
+        tracker: Tracker | None = None,
+        min_face_px: float = 0.0,
+    ) -> None:
+        if not sample_hz > 0:
+            raise InputError(f"sample_hz={sample_hz} was given, more than 0 was expected: 12.5 is usual")
+        self._template, self._detector, self._min_face_px = template, detector, min_face_px
+        self._tracker = tracker or Tracker()
+        self._sample_hz = sample_hz
+        self._next_tick = self._next_sweep = self._before = -inf
+
+    def look(self, frame: Frame) -> SampledFrame:
+        """What is found in the next frame; the image of one that is not due is never asked for."""
+        if not self._is_due(frame.time):
+            return SampledFrame(frame.index, frame.time, None)
+        found = None
+        if frame.time + _ROUNDING < self._next_sweep:
+            found = _look_near_known(frame, self._detector, self._tracker)
         if found is None:
-            found = _sweep(frame, detector)
-            next_sweep = frame.time + SWEEP_INTERVAL
-        found = [detection for detection in found if _side(detection.box) >= min_face_px]
-        yield SampledFrame(frame.index, frame.time, _number(frame, found, template, tracker))
+            found = _sweep(frame, self._detector)
+            self._next_sweep = frame.time + SWEEP_INTERVAL
+        found = [detection for detection in found if _side(detection.box) >= self._min_face_px]
+        faces = _number(frame, found, self._template, self._tracker)
+        return SampledFrame(frame.index, frame.time, faces)
 
-
-def _mark_due(frames: Iterable[Frame], sample_hz: float) -> Iterator[tuple[Frame, bool]]:
-    """Each frame, and whether it is to be looked at."""
-    first = before = None
-    next_tick = 0.0
-    for frame in frames:
-        first = frame.time if first is None else first
-        since = frame.time - first + _ROUNDING
-        slow = before is not None and frame.time - before + _ROUNDING >= 1 / (_SLOW_RATIO * sample_hz)
-        before = frame.time
-        due = slow or since >= next_tick
+    def _is_due(self, time: float) -> bool:
+        """Whether the frame of this time is looked at: it reaches a tick of a grid that is the file's."""
+        slow = time - self._before + _ROUNDING >= 1 / (_SLOW_RATIO * self._sample_hz)
+        self._before = time
+        due = slow or time + _ROUNDING >= self._next_tick
         if due:
-            next_tick = (floor(since * sample_hz) + 1) / sample_hz
-        yield frame, due
+            self._next_tick = (floor((time + _ROUNDING) * self._sample_hz) + 1) / self._sample_hz
+        return due
 
 
 def _sweep(frame: Frame, detector: Detector) -> list[Detection]:
