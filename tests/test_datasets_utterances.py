@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mien.datasets.augment import SpeechAugmentation
-from mien.datasets.utterances import EDGE, Sounds, keep_past, log_mels, vary_sound
+from mien.datasets.utterances import EDGE, Sounds, keep_past, log_mels, raise_quiet, vary_sound
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 from mien.speech import log_mel
+from mien.windows import QUIETEST, raised
 
 PLAIN = SpeechAugmentation(
     speed=0, gain_db=0, noise_db=(200, 200), band=0, frequency_mask=0, time_mask=0, mask=0
@@ -75,6 +76,17 @@ def test_columns_are_those_of_analysis() -> None:
             if np.allclose(whole[row][:, k : k + int(mask.sum())], mel[:, mask], atol=2e-4)
         ]
         assert len(starts) == 1
+
+
+def test_quiet_windows_are_raised_as_in_analysis() -> None:
+    torch.manual_seed(0)
+    levels = torch.tensor([3.0, -1.0, -4.0, -9.0, -20.0])
+    mels = (torch.randn(5, 64, 120) + levels[:, None, None]).clamp(min=-23.0)
+    mask = torch.rand(5, 120) < 0.7
+    heard = raise_quiet(mels, mask)
+    for window, inside, mel in zip(heard.numpy(), mask.numpy(), mels.numpy(), strict=True):
+        np.testing.assert_allclose(window[:, inside], raised(mel[:, inside]), atol=1e-5)
+        assert (window[:, ~inside] == np.float32(QUIETEST)).all()
 
 
 def test_speed_moves_pitch_and_length() -> None:

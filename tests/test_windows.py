@@ -16,6 +16,7 @@ from mien.windows import (
     N_COLUMNS,
     N_FACES,
     QUIETEST,
+    QUIETEST_SPEECH,
     WINDOW,
     clip_windows,
     cut_clip,
@@ -90,6 +91,27 @@ def test_a_window_holds_its_columns_and_silence_elsewhere(n_columns: int, start:
         assert mask[k] == inside
         wanted = log_mel[:, start + k] if inside else np.full(3, QUIETEST, np.float32)
         assert np.array_equal(window[:, k], wanted)
+
+
+@settings(deadline=None)
+@given(st.floats(-40, 0), st.integers(-60, 60), st.integers(0, 2**32))
+def test_how_loud_quiet_sound_was_is_not_heard(decibel: float, start: int, seed: int) -> None:
+    log_mel = np.random.default_rng(seed).normal(-4.0, 0.2, (64, 120)).astype(np.float32)
+    by = decibel / 20 * log(10)  # up to 20 dB of power below what is raised by 5 to 15 dB already
+    window, mask = cut_window(log_mel, start, 120)
+    found, found_mask = cut_window(log_mel + np.float32(by), start, 120)
+    assert np.array_equal(mask, found_mask)
+    assert (found[:, ~mask] == np.float32(QUIETEST)).all()
+    np.testing.assert_allclose(found, window, atol=1e-4)
+    if mask.any():
+        assert np.percentile(found[:, mask].max(axis=0), 95) == pytest.approx(QUIETEST_SPEECH, abs=1e-4)
+
+
+def test_loud_windows_and_silence_are_left_as_they_are() -> None:
+    loud = np.random.default_rng(0).normal(1.0, 3.0, (64, 320)).astype(np.float32)
+    assert np.array_equal(cut_window(loud, 0)[0], np.maximum(loud, np.float32(QUIETEST)))
+    silence = np.full((64, 320), -23.0, np.float32)
+    assert (cut_window(silence, 0)[0] == np.float32(QUIETEST)).all()
 
 
 def test_a_window_is_a_copy() -> None:

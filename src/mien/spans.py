@@ -17,7 +17,7 @@ COLUMNS_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
 """Mel columns per second; column j is centred on (j + 0.5) · 10 ms."""
 
 MEL_FLOOR = 1e-5
-"""Least mel power; its logarithm is what silence, and sound outside the file, looks like."""
+"""Least mel power that a net hears; its logarithm is what silence, and sound outside the file, looks like."""
 
 Hook = Callable[[str, float, float], None]
 """Called with what is being done, how far it is, and how much there is (0 where unknown).

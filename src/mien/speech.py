@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.engine import open_session, refuse_altered
-from mien.spans import HOP_SAMPLES, MEL_FLOOR, SAMPLE_RATE
+from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Float32
@@ -31,6 +31,9 @@ WINDOW_SAMPLES = 400
 N_MELS = 64
 LOWEST_HZ, HIGHEST_HZ = 20.0, 7600.0
 """Where the lowest mel filter begins and the highest one ends."""
+
+LEAST_POWER = 1e-10
+"""Least mel power of a column: 50 dB below what a net hears, for windows of quiet sound are made louder."""
 
 SILENCE_DBFS = -70.0
 """A column is silent where the RMS of its 32 ms about their mean is below this (0 dBFS: RMS of 1). Quiet
@@ -219,7 +222,7 @@ def _log_mel(frames: Float32[np.ndarray, "columns 512"]) -> Float32[np.ndarray, 
     power = spectrum.real**2 + spectrum.imag**2
     # not by BLAS, whose threads go on spinning for longer than the next second of sound takes
     mel: Float32[np.ndarray, "64 columns"] = np.einsum("mf,cf->mc", mel_filters(), power)
-    columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(MEL_FLOOR)))
+    columns: Float32[np.ndarray, "64 columns"] = np.log(np.maximum(mel, np.float32(LEAST_POWER)))
     return columns
 
 

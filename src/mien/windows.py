@@ -28,7 +28,15 @@ FACE_STEP = 0.4
 """Seconds between the faces of a window."""
 
 QUIETEST = float(np.log(MEL_FLOOR))
-"""Log-mel value that stands in columns outside the file."""
+"""Least log-mel value of a window, and the one that stands in columns outside the file."""
+
+QUIETEST_SPEECH = -2.0
+"""Log-mel value to which the loudest columns of a window of quieter sound are raised: half of RAVDESS lies
+below it. Chosen on the voices that choose a net's epoch, of which it loses none as they are; 30 dB quieter,
+UAR falls to .44 of .78 without it and stays with it (decision 27)."""
+
+MOST_RAISED = float(np.log(1e4))
+"""By so much a window is raised at most, 40 dB: what is quieter still is hiss."""
 
 
 def first_column(time: float) -> int:
@@ -53,15 +61,40 @@ def face_times(time: float, n_faces: int = N_FACES) -> tuple[float, ...]:
 def cut_window(
     log_mel: Float32[np.ndarray, "mels columns"], start: int, n_columns: int = N_COLUMNS
 ) -> tuple[Float32[np.ndarray, "mels window"], Bool[np.ndarray, "window"]]:
-    """The window of columns [start, start + n_columns), and which of them lie inside the file.
+    """The window of mel columns [start, start + n_columns), and which of them lie inside the file.
 
-    Columns outside hold `QUIETEST`.
+    A window of quiet sound is raised as `raised` does; columns outside hold `QUIETEST`.
     """
-    window = np.full((log_mel.shape[0], n_columns), QUIETEST, np.float32)
+    window, mask = cut(log_mel, start, n_columns, outside=QUIETEST)
+    window[:, mask] = raised(window[:, mask])
+    return window, mask
+
+
+def raised(log_mel: Float32[np.ndarray, "mels columns"]) -> Float32[np.ndarray, "mels columns"]:
+    """Quiet sound made as loud as a net expects, and what is then still below `QUIETEST` brought up to it.
+
+    How loud it is, the loudest mel of its columns says, all but the loudest 5 % of them. What is as loud as
+    `QUIETEST_SPEECH` already is not raised.
+
+    >>> raised(np.full((64, 320), -6.0, np.float32)).max(), raised(np.full((64, 320), 1.0, np.float32)).max()
+    (np.float32(-2.0), np.float32(1.0))
+    """
+    if log_mel.shape[1] == 0:
+        return log_mel
+    loud = float(np.percentile(log_mel.max(axis=0), 95))
+    by = min(max(QUIETEST_SPEECH - loud, 0.0), MOST_RAISED)
+    return np.maximum(log_mel + np.float32(by), np.float32(QUIETEST))
+
+
+def cut(
+    columns: Float32[np.ndarray, "features columns"], start: int, n_columns: int, *, outside: float
+) -> tuple[Float32[np.ndarray, "features window"], Bool[np.ndarray, "window"]]:
+    """Columns [start, start + n_columns) of anything, `outside` beyond their ends; and which are inside."""
+    window = np.full((columns.shape[0], n_columns), outside, np.float32)
     mask = np.zeros(n_columns, np.bool_)
-    first, last = max(start, 0), min(start + n_columns, log_mel.shape[1])
+    first, last = max(start, 0), min(start + n_columns, columns.shape[1])
     if first < last:
-        window[:, first - start : last - start] = log_mel[:, first:last]
+        window[:, first - start : last - start] = columns[:, first:last]
         mask[first - start : last - start] = True
     return window, mask
 

@@ -19,7 +19,7 @@ from mien.datasets.augment import (
     vary_faces,
 )
 from mien.datasets.corpus import labelled
-from mien.datasets.utterances import Sounds, keep_past, log_mels, vary_sound
+from mien.datasets.utterances import Sounds, keep_past, log_mels, raise_quiet, vary_sound
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS, position
 from mien.media import read_waveform
@@ -207,7 +207,7 @@ class SpeechBatches:
         self.held_items = np.repeat(np.arange(len(held)), [len(windows) for windows, _ in held])
         self.held_labels = tuple(label for _, label in choose)
         self.held_targets = one_hot(self.held_labels)
-        columns = np.concatenate([log_mel(waveform) for waveform in waveforms], axis=1)
+        columns = np.concatenate([log_mel(waveform) for waveform in waveforms], axis=1).clip(QUIETEST)
         self.crop_px, self.mel_range = None, (float(columns.mean()), float(columns.std()))
         self.n_train = len(train)
 
@@ -218,7 +218,7 @@ class SpeechBatches:
         sound, inside, column_mask = self.sounds.cut(rows, n_columns, self.augmentation.speed)
         mels = log_mels(vary_sound(sound, inside, self.augmentation))
         column_mask = keep_past(column_mask, self.augmentation.past)
-        mels = mels.where(column_mask.unsqueeze(1), QUIETEST)
+        mels = raise_quiet(mels, column_mask)
         inputs = mask_log_mel(mels, self.mel_range[0], self.augmentation), column_mask
         return Batch(inputs, self.targets[rows], tuple(self.names[row] for row in rows.tolist()))
 

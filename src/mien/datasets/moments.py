@@ -16,7 +16,16 @@ import numpy as np
 from mien.datasets.prepared import LabelledSpan
 from mien.expressions import EXPRESSIONS
 from mien.spans import COLUMNS_PER_SECOND, Span
-from mien.windows import FACE_STEP, N_COLUMNS, N_FACES, clip_windows, cut_window, face_times, first_column
+from mien.windows import (
+    FACE_STEP,
+    N_COLUMNS,
+    N_FACES,
+    clip_windows,
+    cut,
+    cut_window,
+    face_times,
+    first_column,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,8 +191,8 @@ def look(recording: Recording, time: float, n_faces: int, n_columns: int, *, ste
         assert recording.speech_features is not None
         per_column = recording.extractors["speech"]["rate"] / COLUMNS_PER_SECOND
         first = floor(start * per_column + 0.5)
-        mel, column_mask = cut_window(recording.speech_features.T, first, round(n_columns * per_column))
-        mel[:, ~column_mask] = 0.0
+        n_steps = round(n_columns * per_column)
+        mel, column_mask = cut(recording.speech_features.T, first, n_steps, outside=0.0)
     else:
         mel, column_mask = cut_window(recording.columns.T, start, n_columns)
     seen_at = looked_for * COLUMNS_PER_SECOND - start

@@ -34,7 +34,7 @@ from mien.datasets.prepared import with_features
 from mien.errors import DatasetError
 from mien.models.speech import COLUMNS_PER_STEP
 from mien.spans import COLUMNS_PER_SECOND
-from mien.windows import N_COLUMNS
+from mien.windows import N_COLUMNS, QUIETEST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -278,6 +278,8 @@ def measure_columns(stretches: Sequence[Stretch], hook: Hook, *, steps: bool = F
         assert heard is not None
         for start in range(0, len(heard), COLUMNS_AT_ONCE):
             part = np.asarray(heard[start : start + COLUMNS_AT_ONCE], np.float64)
+            if not steps:
+                part = part.clip(QUIETEST)
             n, total, squares = n + part.size, total + part.sum(), squares + np.square(part).sum()
         hook("measuring sound", done, len(drawn))
     if not n:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from mien.spans import HOP_SAMPLES, MEL_FLOOR, SAMPLE_RATE
-from mien.speech import N_FFT, hann_window, mel_filters
+from mien.spans import HOP_SAMPLES, SAMPLE_RATE
+from mien.speech import LEAST_POWER, N_FFT, hann_window, mel_filters
+from mien.windows import MOST_RAISED, QUIETEST, QUIETEST_SPEECH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,8 +144,15 @@ def log_mels(sound: Float[Tensor, "B S"]) -> Float[Tensor, "B M F"]:
     frames = sound.unfold(1, N_FFT, HOP_SAMPLES) * torch.from_numpy(hann_window()).to(sound.device)
     power = torch.fft.rfft(frames).abs().square()
     mels = power @ torch.from_numpy(mel_filters().T).to(sound.device)
-    columns: Tensor = mels.clamp(min=MEL_FLOOR).log().transpose(1, 2)
+    columns: Tensor = mels.clamp(min=LEAST_POWER).log().transpose(1, 2)
     return columns
+
+
+def raise_quiet(mels: Float[Tensor, "B M F"], mask: Bool[Tensor, "B F"]) -> Float[Tensor, "B M F"]:
+    """`mien.windows.raised` of each window's columns that lie inside; the others hold `QUIETEST`."""
+    inside = mels.amax(1).where(mask, torch.nan)
+    by = (QUIETEST_SPEECH - inside.nanquantile(0.95, dim=1)).clamp(0.0, MOST_RAISED)
+    return (mels + by[:, None, None]).clamp(min=QUIETEST).where(mask.unsqueeze(1), QUIETEST)
 
 
 def keep_past(mask: Bool[Tensor, "B F"], chance: float) -> Bool[Tensor, "B F"]:
