@@ -31,9 +31,9 @@ from media_files import (
 )
 from mien import media
 from mien.errors import InputError, MediaError, MienError
-from mien.media import probe, read_frames, read_sound, read_waveform
+from mien.media import probe, read_frames, read_frames_from, read_sound, read_waveform
 from mien.spans import SAMPLE_RATE
-from mien.waveform import SHORTEST_STEP
+from mien.waveform import SHORTEST_STEP, Clock
 
 CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 
@@ -585,3 +585,48 @@ def test_a_late_frame_of_a_real_clip_moves_no_other(tmp_path: Path) -> None:
     assert all(one < other for one, other in pairwise(times))
     assert times[-1] == pytest.approx(whole[-1], abs=0.001)
     assert max(np.abs(whole - time).min() for time in times) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "options"),
+    [
+        ("mp4", "libx264", {"g": "12", "bf": "2", "preset": "ultrafast"}),
+        ("mp4", "libx264", {"g": "1000", "preset": "ultrafast"}),
+        ("mkv", "libx264", {"g": "12", "x264-params": "open-gop=1:bframes=3", "preset": "veryfast"}),
+        ("webm", "libvpx", {"g": "12", "deadline": "realtime"}),
+        ("ts", "libx264", {"g": "12", "preset": "ultrafast"}),
+        ("avi", "mpeg4", {"g": "12"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("start", [0.0, 1.0, 2.013, 3.96, 9.0])
+def test_frames_from_a_time_on_are_those_of_the_whole(
+    ending: str, codec: str, options: dict[str, str], start: float, tmp_path: Path
+) -> None:
+    pictures = [np.roll(four_corners(), 3 * k, axis=1) for k in range(100)]
+    path = tmp_path / f"clip.{ending}"
+    sound_codec = "libopus" if ending == "webm" else "aac"
+    write_video(path, pictures, codec=codec, options=options, waveform=tone(440, 4), sound_codec=sound_codec)
+    whole = [frame for frame in read_frames(path) if frame.time >= start]
+    found = list(read_frames_from(path, start))
+    assert [frame.time for frame in found] == [frame.time for frame in whole]
+    assert [frame.index for frame in found] == list(range(len(found)))
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(found, whole, strict=True))
+
+
+def test_frames_from_a_time_on_begin_at_the_key_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(250), options={"g": "25", "preset": "ultrafast"})
+    first = next(read_frames_from(path, 8.2))
+    assert first.time == pytest.approx(8.2)
+    decoded: list[float] = []
+    place = Clock.place
+
+    def count(self: Clock[object], stamp: float | None, expected: float) -> float:
+        decoded.append(place(self, stamp, expected))
+        return decoded[-1]
+
+    monkeypatch.setattr(Clock, "place", count)
+    assert len(list(read_frames_from(path, 8.2))) == 45
+    assert decoded == pytest.approx([8 + 0.04 * k for k in range(50)])

@@ -109,6 +109,14 @@ class SampledFrame:
     faces: tuple[Face, ...] | None
     """By `track_id`; (): nobody is there; None: this frame was not looked at."""
 
+    def moved(self, corner: tuple[int, int]) -> SampledFrame:
+        """The same in pixels of a picture of which this was the part from `corner` (x, y) on."""
+        if not self.faces or corner == (0, 0):
+            return self
+        by = np.array([*corner, *corner], np.float32)
+        moved = (replace(face, box=face.box + by, landmarks=face.landmarks + by[:2]) for face in self.faces)
+        return replace(self, faces=tuple(moved))
+
 
 def find_faces(
     frames: Iterable[Frame],

@@ -22,7 +22,7 @@ from mien.faces import Template, find_faces
 from mien.media import FramePart
 from mien.pipeline import fill_fusion
 from mien.predictor import FacePredictor, VoicePredictor, load_model
-from mien.readings import ReadingSettings, read_face, refuse_region
+from mien.readings import ReadingSettings, read_faces, refuse_region
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 from mien.speech import (
     LONGEST_PAUSE_FRAMES,
@@ -192,14 +192,11 @@ class Live:
             tracker=Tracker(),
             min_face_px=self.reading.min_face_px,
         )
+        corner = (0, 0) if self.reading.region is None else self.reading.region[:2]
         for look in looks:
-            heard, faces = self._ear.heard, None
-            if look.faces is not None:
-                faces = tuple(read_face(face, self._predict, self.reading.region) for face in look.faces)
-            now = Reading(
-                frame=look.index,
-                time=look.time,
-                faces=faces,
+            heard = self._ear.heard
+            now = replace(
+                read_faces(look.moved(corner), self._predict),
                 speech=heard.speech,
                 voice=heard.probs,
                 silent=heard.silent,

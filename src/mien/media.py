@@ -153,18 +153,62 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         if stream is None:
             return
         stream.thread_type = "AUTO"
-        usual_duration = 1 / (_fps(stream) or 25)
-        clock, index, time, expected = Clock(_decode(source, stream, stream.decode)), 0, -SHORTEST_STEP, 0.0
-        for stamp, picture in clock:
-            if source.is_still:
-                yield Frame(0, 0.0, picture)
-                return
-            time = max(time + SHORTEST_STEP, clock.place(stamp, expected))
-            yield Frame(index, time, picture)
-            index += 1
-            expected = time + (float(picture.duration * (stream.time_base or 0)) or usual_duration)
-        if index == 0:
+        frames = _timed(source, stream, _decode(source, stream, stream.decode), 0.0)
+        first = next(frames, None)
+        if first is None:
             raise _nothing_decodes(source.path, stream)
+        yield from chain([first], frames)
+
+
+def read_frames_from(path: str | Path, start: float) -> Iterator[Frame]:
+    """The frames of a file whose time is `start` or later, each with the time that `read_frames` gives it.
+
+    Decoding begins at the key frame before, where the file can be searched for it, and else where the file
+    does. `index` counts from 0 for the first of them.
+
+    Raises:
+        InputError: There is no such file.
+        MediaError: It is no media file, or no frame of its picture can be decoded.
+    """
+    late = (frame for frame in _sought(Path(path), start) if frame.time >= start)
+    for index, frame in enumerate(late):
+        frame.index = index
+        yield frame
+
+
+def _sought(path: Path, start: float) -> Iterator[Frame]:
+    """Frames from the key frame before a time on, or all of a file that cannot tell where that is."""
+    with open_source(path) as source:
+        stream = source.picture
+        if stream is not None and start > 0 and not source.is_still and not source.only_counts:
+            stream.thread_type = "AUTO"
+            with suppress(FFmpegError):
+                at = Fraction(start) + source.start
+                source.container.seek(int(at / (stream.time_base or 1)), stream=stream)
+            decoded = _decode(source, stream, stream.decode)
+            first = next(decoded, None)
+            if first is not None and first[0] is not None and first[0] <= start:
+                yield from _timed(source, stream, chain([first], decoded), first[0])
+                return
+    yield from read_frames(path)
+
+
+def _timed(
+    source: Source,
+    stream: VideoStream,
+    decoded: Iterable[tuple[float | None, VideoFrame]],
+    expected: float,
+) -> Iterator[Frame]:
+    """Decoded pictures as frames, of which the first is expected at a time."""
+    usual_duration = 1 / (_fps(stream) or 25)
+    clock, time = Clock(decoded), -inf
+    for index, (stamp, picture) in enumerate(clock):
+        if source.is_still:
+            yield Frame(0, 0.0, picture)
+            return
+        time = max(time + SHORTEST_STEP, clock.place(stamp, expected), 0.0)
+        yield Frame(index, time, picture)
+        expected = time + (float(picture.duration * (stream.time_base or 0)) or usual_duration)
 
 
 def read_glimpses(

@@ -6,28 +6,28 @@ asked for at the frames' times. The picture and the sound are decoded side by si
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mien.ahead import ahead
 from mien.boxes import follow_boxes, read_boxes
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import InputError
-from mien.faces import Face, Template, find_faces
+from mien.faces import FaceFinder, Template
 from mien.media import Frame, FramePart, read_frames, read_sound
 from mien.predictor import DEFAULT_MODEL, FacePredictor, ModelInfo, VoicePredictor
 from mien.speech import hear
+from mien.stretches import Seam, join, look_in_stretches
 from mien.tracking import Tracker
 from mien.views import FaceReading, Reading
 from mien.voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from mien.faces import SampledFrame
     from mien.media import MediaInfo
     from mien.speech import SoundColumns
 
@@ -95,7 +95,10 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
     if settings.n_threads > 1 and media.has_sound:
         heard = ahead(heard, SOUND_AHEAD)
     voice = Voice(heard, predictor)
-    return _look(media, model, settings, voice) if media.has_video else _listen(voice, settings)
+    if not media.has_video:
+        return _listen(voice, settings)
+    frames = _wanted(read_frames(media.path), settings)
+    return add_voice(join(look(frames, media, model, settings)), voice)
 
 
 def refuse_region(region: tuple[int, int, int, int] | None, width: int, height: int, name: str) -> None:
@@ -111,62 +114,79 @@ def refuse_region(region: tuple[int, int, int, int] | None, width: int, height: 
         )
 
 
-def _look(media: MediaInfo, model: ModelInfo, settings: ReadingSettings, voice: Voice) -> Iterator[Reading]:
+def look(
+    frames: Iterator[Frame], media: MediaInfo, model: ModelInfo, settings: ReadingSettings, first: int = 0
+) -> Iterator[Reading | Seam]:
+    """What frames of a file show, stretch by stretch (see `mien.stretches`); nothing of what is heard.
+
+    Args:
+        frames: of the file, in order; from the lead-in of the first stretch on.
+        media: the file.
+        model: reads the faces.
+        settings: `start` and `end` are not looked at.
+        first: the stretch in which to begin.
+    """
     predict = FacePredictor(model)
     spec = predict.spec
     assert spec.crop_px is not None
     assert spec.landmarks is not None
     template = Template(spec.crop_px, spec.landmarks)
     detector = RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
-    tracker = Tracker(start_confidence=0.0) if media.is_still else Tracker()
-    frames = _wanted(read_frames(media.path), settings)
-    if settings.boxes is None:
-        looks = find_faces(
-            frames,
+
+    def new_tracker() -> Tracker:
+        return Tracker(start_confidence=0.0) if media.is_still else Tracker()
+
+    def new_finder() -> FaceFinder:
+        return FaceFinder(
             template,
             detector=detector,
             sample_hz=settings.sample_hz,
-            tracker=tracker,
+            tracker=new_tracker(),
             min_face_px=settings.min_face_px,
         )
-    else:
-        boxes = read_boxes(Path(settings.boxes))
-        looks = follow_boxes(frames, boxes, template, detector=detector, tracker=tracker)
-    for sampled in ahead(looks, FRAMES_AHEAD) if settings.n_threads > 1 else looks:
-        heard = voice.at(sampled.time)
-        faces = None
-        if sampled.faces is not None:
-            faces = tuple(read_face(face, predict, settings.region) for face in sampled.faces)
-        yield Reading(
-            frame=sampled.index,
-            time=sampled.time,
-            faces=faces,
-            speech=heard.speech,
-            voice=heard.probs,
-            silent=heard.silent,
+
+    corner = (0, 0)
+    if settings.region is not None:
+        frames, corner = (FramePart(frame, settings.region) for frame in frames), settings.region[:2]
+    looks: Iterator[SampledFrame | Seam] = look_in_stretches(frames, new_finder, first, corner)
+    if settings.boxes is not None:
+        looks = follow_boxes(
+            frames, read_boxes(Path(settings.boxes)), template, detector=detector, tracker=new_tracker()
         )
+    for looked in ahead(looks, FRAMES_AHEAD) if settings.n_threads > 1 else looks:
+        yield looked if isinstance(looked, Seam) else read_faces(looked, predict)
+
+
+def add_voice(readings: Iterable[Reading], voice: Voice) -> Iterator[Reading]:
+    """The readings, with what is heard at their times."""
+    for reading in readings:
+        heard = voice.at(reading.time)
+        yield replace(reading, speech=heard.speech, voice=heard.probs, silent=heard.silent)
 
 
 def _wanted(frames: Iterator[Frame], settings: ReadingSettings) -> Iterator[Frame]:
-    """The frames of the stretch, or the region of each."""
+    """The frames from the start that is asked for to the end."""
     for frame in frames:
         if settings.end is not None and frame.time >= settings.end:
             return
         if frame.time >= settings.start:
-            yield frame if settings.region is None else FramePart(frame, settings.region)
+            yield frame
 
 
-def read_face(
-    face: Face, predict: FacePredictor, region: tuple[int, int, int, int] | None = None
-) -> FaceReading:
-    """What a face's crop says, and where the face is in the whole frame of which `region` was looked at."""
-    corner = (0, 0) if region is None else region[:2]
-    return FaceReading(
-        track_id=face.track_id,
-        box=face.box + np.array([*corner, *corner], np.float32),
-        confidence=face.confidence,
-        probs=predict(face.crop[None])[0],
-    )
+def read_faces(looked: SampledFrame, predict: FacePredictor) -> Reading:
+    """What the crops of a frame say, where nothing is heard."""
+    faces = None
+    if looked.faces is not None:
+        faces = tuple(
+            FaceReading(
+                track_id=face.track_id,
+                box=face.box,
+                confidence=face.confidence,
+                probs=predict(face.crop[None])[0],
+            )
+            for face in looked.faces
+        )
+    return Reading(frame=looked.index, time=looked.time, faces=faces, speech=False, voice=None, silent=True)
 
 
 def _listen(voice: Voice, settings: ReadingSettings) -> Iterator[Reading]:
