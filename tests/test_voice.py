@@ -123,6 +123,27 @@ def test_answers_depend_neither_on_pieces_nor_on_what_was_asked(times: list[floa
             np.testing.assert_array_equal(heard.probs, alone.probs)
 
 
+@given(st.lists(st.floats(0, 30), max_size=30), st.integers(0, 1900), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_record_says_what_was_heard(times: list[float], start: int, reads: bool) -> None:
+    def heard() -> Voice:
+        columns = sound(2000, speech=slice(start, start + 150), silent=slice(0, start // 2))
+        return Voice(columns, FakePredictor() if reads else None)
+
+    recorded, voice = heard().record(), heard()
+    grid = [0.4 * k for k in range(60)] + [29 / 25, 7.29, 19.99, 20.0]
+    for time in sorted([*times, *grid]):
+        one, other = voice.at(time), recorded.at(time)
+        assert (one.speech, one.silent, voice.reaches(time)) == (
+            other.speech,
+            other.silent,
+            recorded.reaches(time),
+        )
+        assert (one.probs is None) == (other.probs is None)
+        if one.probs is not None and other.probs is not None:
+            np.testing.assert_array_equal(one.probs, other.probs)
+
+
 def test_where_nobody_speaks_nothing_is_read() -> None:
     predictor = FakePredictor()
     voice = Voice(sound(1000, speech=slice(300, 500), silent=slice(700, 1000)), predictor)

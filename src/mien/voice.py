@@ -7,20 +7,21 @@ few seconds that windows can still reach are held.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.spans import column_at
+from mien.spans import COLUMNS_PER_SECOND, column_at
 from mien.speech import N_MELS, SoundColumns
 from mien.windows import N_COLUMNS, cut_window, first_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxtyping import Bool, Float32
+    from jaxtyping import Bool, Float32, UInt8
 
     from mien.predictor import VoicePredictor
 
@@ -50,7 +51,38 @@ def past_window(
     return cut_window(log_mel, log_mel.shape[1] - N_COLUMNS // 2)
 
 
-class Voice:
+class Hearing(ABC):
+    """What is heard in one file."""
+
+    def reaches(self, time: float) -> bool:
+        """Whether the sound lasts beyond a time."""
+        return self._flags(column_at(time)) is not None
+
+    def at(self, time: float) -> Heard:
+        """What is heard at a time, which is none before those asked for already."""
+        flags = self._flags(column_at(time))
+        if flags is None:
+            return Heard(speech=False, probs=None, silent=True)
+        speech, silent = flags
+        before = floor(time / GRID_STEP + _ON_GRID)
+        share = time / GRID_STEP - before
+        probs = self._read(before) if speech else None
+        if probs is not None and share > _ON_GRID:
+            after = self._read(before + 1)
+            assert after is not None
+            probs = probs + (after - probs) * np.float32(share)
+        return Heard(speech, probs, silent)
+
+    @abstractmethod
+    def _flags(self, column: int) -> tuple[bool, bool] | None:
+        """Whether somebody speaks in a mel column, and whether it is silent; None behind the sound's end."""
+
+    @abstractmethod
+    def _read(self, k: int) -> Float32[np.ndarray, "8"] | None:
+        """Probabilities of the window centred on the k-th grid time; None where voices are not read."""
+
+
+class Voice(Hearing):
     """Readings of one file's voice, in order of time.
 
     Args:
@@ -68,31 +100,30 @@ class Voice:
         self._silent = np.zeros(0, np.bool_)
         self._readings: dict[int, Float32[np.ndarray, "8"]] = {}
 
-    def reaches(self, time: float) -> bool:
-        """Whether the sound lasts beyond a time."""
-        return self._pull(column_at(time) + 1)
+    def record(self) -> RecordedVoice:
+        """Everything that is heard, to its end."""
+        spoken, quiet = bytearray(), bytearray()
+        readings: dict[int, Float32[np.ndarray, "8"]] = {}
+        while (flags := self._flags(len(spoken))) is not None:
+            if flags[0]:
+                self.at((len(spoken) + 0.5) / COLUMNS_PER_SECOND)
+                readings |= self._readings
+            spoken.append(flags[0])
+            quiet.append(flags[1])
+        speech, silent = (np.packbits(np.frombuffer(each, np.bool_)) for each in (spoken, quiet))
+        return RecordedVoice(speech, silent, len(spoken), readings)
 
-    def at(self, time: float) -> Heard:
-        """What is heard at a time, which is none before those asked for already."""
-        column = column_at(time)
+    def _flags(self, column: int) -> tuple[bool, bool] | None:
         if not self._pull(column + 1):
-            return Heard(speech=False, probs=None, silent=True)
+            return None
         place = column - self._start
-        speech, silent = bool(self._speech[place]), bool(self._silent[place])
-        if self._predictor is None or not speech:
-            return Heard(speech, None, silent)
-        before = floor(time / GRID_STEP + _ON_GRID)
-        share = time / GRID_STEP - before
-        self._forget(before)
-        probs = self._read(before)
-        if share > _ON_GRID:
-            probs = probs + (self._read(before + 1) - probs) * np.float32(share)
-        return Heard(speech, probs, silent)
+        return bool(self._speech[place]), bool(self._silent[place])
 
-    def _read(self, k: int) -> Float32[np.ndarray, "8"]:
-        """Probabilities of the window centred on the k-th grid time."""
+    def _read(self, k: int) -> Float32[np.ndarray, "8"] | None:
+        if self._predictor is None:
+            return None
         if k not in self._readings:
-            assert self._predictor is not None
+            self._forget(k - 1)
             first = first_column(k * GRID_STEP)
             self._pull(first + N_COLUMNS)
             window, mask = cut_window(self._mel, first - self._start)
@@ -118,3 +149,32 @@ class Voice:
     def _forget(self, before: int) -> None:
         for k in [k for k in self._readings if k < before]:
             del self._readings[k]
+
+
+class RecordedVoice(Hearing):
+    """What was heard in a file, small enough to be sent: about 0.1 kB a second of speech.
+
+    Args:
+        speech: Where somebody speaks, a bit for each mel column.
+        silent: Where it is silent, likewise.
+        n_columns: How many columns there are.
+        readings: Probabilities by grid time, wherever somebody speaks near it.
+    """
+
+    def __init__(
+        self,
+        speech: UInt8[np.ndarray, "bytes"],
+        silent: UInt8[np.ndarray, "bytes"],
+        n_columns: int,
+        readings: dict[int, Float32[np.ndarray, "8"]],
+    ) -> None:
+        self._bits, self._n_columns, self._readings = (speech, silent), n_columns, readings
+
+    def _flags(self, column: int) -> tuple[bool, bool] | None:
+        if column >= self._n_columns:
+            return None
+        speech, silent = (bool(bits[column // 8] >> (7 - column % 8) & 1) for bits in self._bits)
+        return speech, silent
+
+    def _read(self, k: int) -> Float32[np.ndarray, "8"] | None:
+        return self._readings.get(k)
