@@ -19,6 +19,7 @@ import typer
 
 from mien import running, workbench
 from mien.errors import InputError, MienError
+from mien.spans import MEDIA_SUFFIXES
 from mien.terminal import Model, Rule, progress, tell_error
 from mien.whole import Original
 
@@ -35,17 +36,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-MEDIA_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"),
-        *("webm", "wmv"),
-        *("aac", "aif", "aiff", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
-        *("bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"),
-    )
-)
-"""What is taken from a folder; a file that is named itself may be called anything."""
 
 app.add_typer(running.app)
 app.add_typer(workbench.app)

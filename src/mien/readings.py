@@ -22,7 +22,7 @@ from mien.speech import hear
 from mien.stretches import Seam, join, look_in_stretches
 from mien.tracking import Tracker
 from mien.views import FaceReading, Reading
-from mien.voice import Voice
+from mien.voice import Hearing, Voice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,7 +157,7 @@ def look(
         yield looked if isinstance(looked, Seam) else read_faces(looked, predict)
 
 
-def add_voice(readings: Iterable[Reading], voice: Voice) -> Iterator[Reading]:
+def add_voice(readings: Iterable[Reading], voice: Hearing) -> Iterator[Reading]:
     """The readings, with what is heard at their times."""
     for reading in readings:
         heard = voice.at(reading.time)

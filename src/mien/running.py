@@ -1,4 +1,4 @@
-"""Verbs that go on until they are stopped: the page, and what is looked at live."""
+"""Verbs that go on for long: the page, what is looked at live, and an archive."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mien.errors import InputError
-from mien.terminal import Model
+from mien.spans import MEDIA_SUFFIXES
+from mien.terminal import Model, Rule, progress, tell_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mien.timeline import Row
+
+MOST_TOLD = 20
+"""Sources whose fault is told on the terminal; the manifest has them all."""
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -106,6 +110,58 @@ def live(
         f"95 % within {late}; report in {out}",
         err=True,
     )
+
+
+@app.command()
+def scale(
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder, pattern, list (.txt, .csv, .parquet) or file; or an address of one."),
+    ],
+    out: Annotated[str, typer.Option("--out", "--dst", help="Folder for the tables, or its address.")],
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; else Ray is started on this machine.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many; else one for each core.")] = None,
+    model: Model = "mien-b",
+    voice: Annotated[bool, typer.Option(help="Analyze the voice too.")] = True,
+    sample_hz: Annotated[float, typer.Option(help="Frames a second in which faces are looked at.")] = 12.5,
+    min_face: Annotated[float, typer.Option(help="Only faces at least so wide and high, pixels.")] = 0.0,
+    smooth: Annotated[float, typer.Option(help="Width of the centred mean, seconds; 0: none.")] = 0.5,
+    low_confidence: Annotated[
+        float, typer.Option(help="Rows whose largest probability is below this are flagged as doubtful.")
+    ] = 0.4,
+    fusion: Rule = None,
+) -> None:
+    """Write a Parquet table of each video of an archive, on all cores or a cluster; resumes [scale]."""
+    from mien.classwise import read_fusion
+    from mien.readings import ReadingSettings
+    from mien.timeline import TimelineSettings
+    from mien.writing import require
+
+    require("fsspec", "mien scale", "scale")
+    from mien.archive import Settings, find_sources
+    from mien.scale import analyze_archive
+
+    reading = ReadingSettings(model=model, voice=voice, sample_hz=sample_hz, min_face_px=min_face)
+    rule = None if fusion is None else read_fusion(fusion)
+    timeline = TimelineSettings(smooth=smooth, low_confidence=low_confidence, fusion=rule)
+    sources = find_sources(source, MEDIA_SUFFIXES)
+    with progress() as drive:
+        entries = analyze_archive(
+            sources, out, Settings(reading=reading, timeline=timeline),
+            ray_address=ray_address, n_workers=workers, hook=drive,
+        )  # fmt: skip
+    failed = [entry for entry in entries if entry.status == "failed"]
+    for entry in failed[:MOST_TOLD]:
+        tell_error(entry.error)
+    hours = sum(entry.duration_s for entry in entries) / 3600
+    typer.echo(
+        f"{len(entries) - len(failed)} of {len(entries)} tables, {hours:.2f} h of video, in {out}; "
+        f"manifest.csv says what became of each"
+    )
+    if failed:
+        raise typer.Exit(2)
 
 
 def tell(rows: Iterable[Row]) -> Iterator[Row]:

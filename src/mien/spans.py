@@ -19,6 +19,17 @@ COLUMNS_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
 MEL_FLOOR = 1e-5
 """Least mel power that a net hears; its logarithm is what silence, and sound outside the file, looks like."""
 
+MEDIA_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts"),
+        *("webm", "wmv"),
+        *("aac", "aif", "aiff", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav", "wma"),
+        *("bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"),
+    )
+)
+"""What is taken from a folder; a file that is named itself may be called anything."""
+
 Hook = Callable[[str, float, float], None]
 """Called with what is being done, how far it is, and how much there is (0 where unknown).
 
