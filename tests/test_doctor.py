@@ -219,3 +219,19 @@ def test_import_error_is_explained_in_one_line(error: ImportError, command: str)
 )
 def test_unknown_import_error_is_left_alone(error: ImportError) -> None:
     assert explain_import_error(error) is None
+
+
+@pytest.mark.parametrize("card", [None, "/usr/bin/nvidia-smi"])
+@pytest.mark.parametrize(
+    "offered", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]]
+)
+def test_a_graphics_card_that_is_not_used_is_told(
+    card: str | None, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: offered)
+    monkeypatch.setattr("shutil.which", lambda _: card)
+    (found,) = [each for each in examine() if each.part == "ONNX Runtime on"]
+    assert found.state == "ok"
+    assert found.detail.startswith(", ".join(offered))
+    unused = card is not None and len(offered) == 1
+    assert ("pip install onnxruntime-gpu" in found.mend) is unused

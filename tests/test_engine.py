@@ -45,6 +45,30 @@ def test_what_is_opened_runs_on_as_many_threads_as_told(n_threads: int) -> None:
     assert session.get_providers() == ["CPUExecutionProvider"]
 
 
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        ),
+        (["AzureExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+    ],
+)
+def test_a_graphics_card_is_taken_where_it_is_offered(
+    offered: list[str], taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def opened(_content: bytes, _options: object, providers: list[str]) -> None:
+        asked.append(providers)
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: offered)
+    monkeypatch.setattr("onnxruntime.InferenceSession", opened)
+    open_session(b"")
+    assert asked == [taken]
+
+
 def test_one_thread_unless_told() -> None:
     options = open_session(doubling()).get_session_options()
     assert options.intra_op_num_threads == 1

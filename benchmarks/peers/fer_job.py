@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-cv2.waitKey = cv2.destroyAllWindows = lambda *_: None  # not in the headless build, and called all the same
+cv2.waitKey = cv2.destroyAllWindows = lambda *_: -1  # not in the headless build, and called all the same
 
 from fer.classes import Video  # noqa: E402
 from fer.fer import FER  # noqa: E402

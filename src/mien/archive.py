@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
@@ -28,7 +29,7 @@ from mien.timeline import TimelineSettings
 from mien.writing import require
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -73,8 +74,11 @@ class Entry:
     table_sha256: str = ""
 
 
-def find_sources(given: str, suffixes: Container[str]) -> list[str]:
-    """The addresses of all videos that are meant, sorted, each once.
+def find_sources(given: str, suffixes: Container[str]) -> dict[str, str]:
+    """The addresses of all videos that are meant, each with the folder for its table; sorted.
+
+    A table is named after its video's path: below the folder that is searched, or that a pattern begins with;
+    of a list, as it stands there. So what comes in later changes no name.
 
     Args:
         given: A folder, which is searched whole; a pattern with * or **; a list (see `LISTS`); or one file.
@@ -85,21 +89,24 @@ def find_sources(given: str, suffixes: Container[str]) -> list[str]:
         MissingExtraError: It is a Parquet file, and polars is not installed.
     """
     system, path = open_address(given)
+    base = path
     with _telling(given):
         if system.isdir(path):
             found = [each for each in system.find(path) if PurePosixPath(each).suffix.lower() in suffixes]
         elif not system.exists(path):
             found = [each for each in system.glob(path) if not system.isdir(each)]
+            base = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
         elif path.lower().endswith(LISTS):
-            return sorted(set(_read_list(system, path, given)))
+            named = name_tables(_read_list(system, path, given))
+            return dict(sorted((full_address(text), folder) for text, folder in named.items()))
         else:
-            found = [path]
+            found, base = [path], path.rpartition("/")[0]
     if not found:
         raise InputError(
             f"nothing to analyze at {given!r}; expected a folder of videos, a pattern such as "
             f"'talks/**/*.mp4', or a list of paths ({', '.join(LISTS)})"
         )
-    return sorted({str(system.unstrip_protocol(each)) if _is_remote(system) else each for each in found})
+    return name_tables([_full(system, each) for each in found], _full(system, base))
 
 
 def _read_list(system: AbstractFileSystem, path: str, given: str) -> list[str]:
@@ -151,6 +158,15 @@ def open_address(address: str) -> tuple[AbstractFileSystem, str]:
     return system, str(path)
 
 
+def full_address(address: str) -> str:
+    """An address that means the same in every folder: a whole path, or one with its protocol."""
+    return _full(*open_address(address))
+
+
+def _full(system: AbstractFileSystem, path: str) -> str:
+    return str(system.unstrip_protocol(path)) if _is_remote(system) else path
+
+
 def _is_remote(system: AbstractFileSystem) -> bool:
     return not isinstance(system, fsspec.get_filesystem_class("file"))
 
@@ -166,17 +182,13 @@ def _telling(address: str) -> Iterator[None]:
         ) from error
 
 
-def name_tables(sources: Sequence[str]) -> dict[str, str]:
-    """For each source the folder of its table: its path below the folder that all are in.
+def name_tables(sources: Iterable[str], base: str = "") -> dict[str, str]:
+    """For each source, sorted, the folder of its table: its path below a base.
 
-    >>> name_tables(["/films/a/one.mp4", "/films/b c/one.mp4"])
-    {'/films/a/one.mp4': 'source=a%2Fone.mp4', '/films/b c/one.mp4': 'source=b%20c%2Fone.mp4'}
+    >>> name_tables(["/films/b c/one.mp4", "/films/one.mp4"], "/films")
+    {'/films/b c/one.mp4': 'source=b%20c%2Fone.mp4', '/films/one.mp4': 'source=one.mp4'}
     """
-    parents = [PurePosixPath(source).parent.parts for source in sources]
-    shared = 0
-    while all(len(parts) > shared for parts in parents) and len({parts[shared] for parts in parents}) == 1:
-        shared += 1
-    return {source: _folder("/".join(PurePosixPath(source).parts[shared:])) for source in sources}
+    return {source: _folder(source.removeprefix(base).lstrip("/")) for source in sorted(set(sources))}
 
 
 def _folder(name: str) -> str:
@@ -198,8 +210,8 @@ class Archive:
     """
 
     def __init__(self, address: str, settings: Settings) -> None:
-        self.address = address
         self.system, self._path = open_address(address)
+        self.address = _full(self.system, self._path)
         self.entries: dict[str, Entry] = {}
         self._told = _described(settings)
         self._next_manifest = monotonic() + BETWEEN_MANIFESTS

@@ -8,6 +8,7 @@ import importlib
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "plot": MappingProxyType({"matplotlib": "matplotlib"}),
         "pandas": MappingProxyType({"pandas": "pandas"}),
         "report": MappingProxyType({"bokeh": "bokeh"}),
+        "scale": MappingProxyType({"ray": "ray", "fsspec": "fsspec"}),
         "web": MappingProxyType({"fastapi": "fastapi", "uvicorn": "uvicorn"}),
         "train": MappingProxyType(
             {
@@ -56,6 +58,8 @@ EXTRAS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 SYSTEM_LIBRARIES_COMMAND = "apt-get install libgl1 libglib2.0-0"
 """What OpenCV's wheel takes from the system: a slim Linux image has neither of the two."""
+
+GPU_COMMANDS = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
 
 REINSTALL_COMMAND = "pip install --force-reinstall --no-deps PATH, the clone or wheel that mien came from"
 
@@ -194,7 +198,11 @@ def _examine_engine() -> list[Finding]:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError:
         return []
-    providers = ", ".join(onnxruntime.get_available_providers())
+    offered = onnxruntime.get_available_providers()
+    providers = ", ".join(offered)
+    if "CUDAExecutionProvider" not in offered and shutil.which("nvidia-smi"):
+        providers += "; there is a graphics card, for which it has another package (not measured)"
+        return [Finding("ONNX Runtime on", "ok", providers, GPU_COMMANDS)]
     return [Finding("ONNX Runtime on", "ok", providers)]
 
 

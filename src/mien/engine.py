@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+"""What networks run on, the first that is there; the package onnxruntime-gpu brings the first. On a graphics
+card nothing was measured."""
+
+
 @runtime_checkable
 class InferenceSession(Protocol):
     """A network that is ready to run: what is used of ONNX Runtime's class of that name."""
@@ -28,7 +33,7 @@ class InferenceSession(Protocol):
 
 
 def open_session(content: bytes, *, n_threads: int = 1) -> InferenceSession:
-    """The network of an ONNX file, on the processor alone.
+    """The network of an ONNX file, on the graphics card where ONNX Runtime offers it, else on the processor.
 
     Args:
         content: The whole file.
@@ -41,9 +46,9 @@ def open_session(content: bytes, *, n_threads: int = 1) -> InferenceSession:
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors: its warnings are about the graph, which nobody here can change
-    session: InferenceSession = onnxruntime.InferenceSession(
-        content, options, providers=["CPUExecutionProvider"]
-    )
+    offered = onnxruntime.get_available_providers()
+    providers = [each for each in PROVIDERS if each in offered]
+    session: InferenceSession = onnxruntime.InferenceSession(content, options, providers=providers)
     return session
 
 

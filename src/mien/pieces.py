@@ -19,19 +19,18 @@ from zlib import crc32
 from mien.archive import Settings, local_copy, put_table
 from mien.container import open_source
 from mien.errors import MienError
-from mien.media import Frame, probe, read_frames, read_frames_from, read_sound
+from mien.media import Frame, probe, read_frames, read_frames_from
 from mien.pipeline import Analysis
-from mien.predictor import VoicePredictor, load_model
-from mien.readings import add_voice, look
-from mien.speech import hear
+from mien.predictor import load_model
+from mien.readings import add_voice, listen, look
 from mien.stretches import LEAD_IN, STRETCH, Seam, join, stretch_of
-from mien.voice import RecordedVoice, Voice
 from mien.whole import Asides, checksum
 from mien.writers import Parquet
 
 if TYPE_CHECKING:
     from mien.readings import ReadingSettings
     from mien.views import Reading
+    from mien.voice import RecordedVoice
 
 TABLE = Parquet.file_name
 
@@ -120,9 +119,7 @@ def listen_to(path: Path, settings: ReadingSettings) -> RecordedVoice:
     Raises:
         MienError: As `mien.analyze` does.
     """
-    media = probe(path)
-    predictor = VoicePredictor(load_model(settings.model)) if settings.voice and media.has_sound else None
-    return Voice(hear(read_sound(path)) if media.has_sound else (), predictor).record()
+    return listen(probe(path), load_model(settings.model), settings).record()
 
 
 def fit(stretches: Sequence[Ends]) -> bool:

@@ -89,16 +89,25 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
     """
     if media.has_video:
         refuse_region(settings.region, media.width, media.height, media.path.name)
+    voice = listen(media, model, settings)
+    if not media.has_video:
+        return _listen(voice, settings)
+    frames = _wanted(read_frames(media.path), settings)
+    return add_voice(join(look(frames, media, model, settings)), voice)
+
+
+def listen(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> Voice:
+    """What is heard in a file.
+
+    Raises:
+        CheckpointError: The model's files are not what its manifest says.
+    """
     listens = settings.voice and media.has_sound
     predictor = VoicePredictor(model) if listens else None
     heard: Iterator[SoundColumns] = hear(read_sound(media.path)) if media.has_sound else iter(())
     if settings.n_threads > 1 and media.has_sound:
         heard = ahead(heard, SOUND_AHEAD)
-    voice = Voice(heard, predictor)
-    if not media.has_video:
-        return _listen(voice, settings)
-    frames = _wanted(read_frames(media.path), settings)
-    return add_voice(join(look(frames, media, model, settings)), voice)
+    return Voice(heard, predictor)
 
 
 def refuse_region(region: tuple[int, int, int, int] | None, width: int, height: int, name: str) -> None:

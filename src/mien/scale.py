@@ -16,13 +16,13 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mien.archive import Archive, Entry, Settings, name_tables, size_of
+from mien.archive import Archive, Entry, Settings, size_of
 from mien.errors import InputError
 from mien.pieces import Ends, Failure, Worker, Written, fit
 from mien.writing import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mien.spans import Hook
 
@@ -64,7 +64,7 @@ class _Piece:
 
 
 def analyze_archive(
-    sources: Sequence[str],
+    sources: Mapping[str, str],
     out: str,
     settings: Settings | None = None,
     *,
@@ -75,7 +75,7 @@ def analyze_archive(
     """Writes the table of each source into a folder, where those that are there whole already are left alone.
 
     Args:
-        sources: Addresses, as `mien.archive.find_sources` gives them.
+        sources: Addresses, each with the folder of its table, as `mien.archive.find_sources` gives them.
         out: Address of the folder.
         settings: Of the analysis.
         ray_address: Of a cluster; None: Ray is started on this machine, and ended after.
@@ -92,17 +92,16 @@ def analyze_archive(
     settings = settings or Settings()
     for package in ("ray", "polars"):
         require(package, "mien scale", "scale")
-    folders = name_tables(sources)
     with Archive(out, settings) as archive:
         sizes = {source: size_of(source) for source in sources}
-        left = [each for each in sources if not archive.is_whole(each, folders[each], sizes[each])]
+        left = [each for each in sources if not archive.is_whole(each, sources[each], sizes[each])]
         hook("analyzing", len(sources) - len(left), len(sources))
         try:
             if left:
                 with _cluster(ray_address, n_workers) as n:
                     run = _Run(archive, settings, n)
                     for entry in run.entries(
-                        [_Source(address=s, folder=folders[s], size_bytes=sizes[s]) for s in left]
+                        [_Source(address=s, folder=sources[s], size_bytes=sizes[s]) for s in left]
                     ):
                         archive.note(entry)
                         hook("analyzing", len(sources) - len(left) + run.n_over, len(sources))
