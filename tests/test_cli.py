@@ -45,6 +45,7 @@ VERBS = (
     "fit-fusion",
     "check-submission",
     "serve",
+    "scale",
     "live",
 )
 REPORT = {"timeline.csv", "timeline.json", "segments.csv", "timeline.svg"}

@@ -104,8 +104,8 @@ def test_cancelling_ends_what_runs_and_what_waits(
 @pytest.mark.slow
 def test_what_nobody_looks_at_is_deleted(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = jobs_module._Growing._tell
-    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.05), real(self))[1])
-    with Jobs(tmp_path / "jobs", left_after=0.4, kept_for=1.5) as jobs:
+    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.1), real(self))[1])
+    with Jobs(tmp_path / "jobs", left_after=2.0, kept_for=3.0) as jobs:
         left, looked_at = enter(jobs, film), enter(jobs, film)
         until(lambda: jobs.get(looked_at.token) is looked_at and is_over(left))
         assert left.state == "cancelled"

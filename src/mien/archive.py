@@ -1,7 +1,7 @@
 """An archive's videos in, where each one's table stands and what became of it out.
 
 Files are named by path or by any address that fsspec knows. Tables stand in one folder for each source, as
-`source=NAME/timeline.parquet`, which polars, DuckDB and Spark read as one table with a column `source`.
+`source=NAME/timeline.parquet`, which polars and others read as one table with a column `source`.
 Beside them, manifest.csv has a line for each source, and settings.json says how they were made.
 """
 
