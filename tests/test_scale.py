@@ -231,7 +231,11 @@ def kill_one_worker(stop: threading.Event) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found in /proc")
 def test_an_archive_has_the_tables_of_one_process_though_a_worker_is_killed(
-    films: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    films: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     out, told = tmp_path / "out", []
     sources = find_sources(str(films), {".mp4", ".mkv", ".wav"})
@@ -244,6 +248,7 @@ def test_an_archive_has_the_tables_of_one_process_though_a_worker_is_killed(
     assert killer.is_alive() is False, "no worker was killed"
     ended.set()
     killer.join()
+    assert capfd.readouterr().out == ""
     assert [entry.source for entry in entries] == [*sources]
     assert told[-1] == (7, 7)
     failed = {Path(entry.source).name: entry.error for entry in entries if entry.status == "failed"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -135,7 +136,8 @@ def _cluster(address: str | None, n_workers: int | None) -> Iterator[int]:
         ) from error
     try:
         n_cores = int(ray.cluster_resources().get("CPU", 1))
-        yield min(n_workers or n_cores, n_cores)
+        with redirect_stdout(sys.stderr):  # Ray says on the former that a worker died
+            yield min(n_workers or n_cores, n_cores)
     finally:
         ray.shutdown()
 
