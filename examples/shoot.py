@@ -40,7 +40,8 @@ def shoot_page(browser: Browser) -> None:
             page = browser.new_page(viewport={"width": 1180, "height": 1150})
             page.goto(address[0])
             page.set_input_files("#files", HERE / "demo.mp4")
-            page.wait_for_selector(".latest:has-text('0:06')", timeout=60_000)
+            page.wait_for_selector(".latest:has-text('Person 1')", timeout=60_000)
+            page.wait_for_timeout(1300)  # until its chart has grown
             page.screenshot(path=PICTURES / "page.png")
         finally:
             server.terminate()
