@@ -13,7 +13,7 @@ from mien.media import read_frames
 from mien.pipeline import analyze
 from mien.readings import ReadingSettings
 from mien.tracking import Tracker
-from portraits import scenes
+from portraits import scene, scenes
 from test_faces import SpotDetector, draw, film
 
 TEMPLATE = Template(32)
@@ -102,6 +102,17 @@ def test_people_without_numbers_are_told_apart(tmp_path: Path) -> None:
     last = {face.track_id: float(face.box[0]) for face in found[-1].faces or ()}
     assert sorted(last.values()) == [70, 370]
     assert len(last) == 2
+
+
+def test_numbers_of_a_table_are_those_of_the_timeline(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mp4", [scene(60)] * 10)
+    (found, *_) = analyze(film, ReadingSettings(voice=False)).rows
+    assert found.box is not None
+    place = table(
+        tmp_path / "a.csv", "frame,track_id,x1,y1,x2,y2\n0,7," + ",".join(map(str, found.box)) + "\n"
+    )
+    timeline = analyze(film, ReadingSettings(voice=False, boxes=str(place)))
+    assert [row.track_id for row in timeline.rows if row.frame in {0, 1}] == [7, 7]
 
 
 def test_a_timeline_is_a_table_of_boxes(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ import numpy as np
 from mien.capture import PATIENCE, Capture
 from mien.detection import VIDEO_PX, RetinaFace
 from mien.errors import InputError
-from mien.faces import Template, find_faces
+from mien.faces import find_faces
 from mien.media import FramePart
 from mien.pipeline import fill_fusion
 from mien.predictor import FacePredictor, VoicePredictor, load_model
-from mien.readings import ReadingSettings, read_faces, refuse_region
+from mien.readings import ReadingSettings, read_faces, refuse_region, template_of
 from mien.spans import HOP_SAMPLES, SAMPLE_RATE
 from mien.speech import (
     LONGEST_PAUSE_FRAMES,
@@ -181,12 +181,9 @@ class Live:
             yield arrived.frame if region is None else FramePart(arrived.frame, region)
 
     def _readings(self) -> Iterator[Reading]:
-        spec = self._predict.spec
-        assert spec.crop_px is not None
-        assert spec.landmarks is not None
         looks = find_faces(
             self._frames(),
-            Template(spec.crop_px, spec.landmarks),
+            template_of(self._predict),
             detector=RetinaFace(detect_px=VIDEO_PX),
             sample_hz=self.reading.sample_hz,
             tracker=Tracker(),

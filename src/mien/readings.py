@@ -93,6 +93,8 @@ def read_file(media: MediaInfo, model: ModelInfo, settings: ReadingSettings) -> 
     if not media.has_video:
         return _listen(voice, settings)
     frames = _wanted(read_frames(media.path), settings)
+    if settings.boxes is not None:
+        return add_voice(_look_at_boxes(frames, media, model, settings), voice)
     return add_voice(join(look(frames, media, model, settings)), voice)
 
 
@@ -132,38 +134,55 @@ def look(
         frames: of the file, in order; from the lead-in of the first stretch on.
         media: the file.
         model: reads the faces.
-        settings: `start` and `end` are not looked at.
+        settings: `start`, `end` and `boxes` are not looked at.
         first: the stretch in which to begin.
     """
     predict = FacePredictor(model)
-    spec = predict.spec
-    assert spec.crop_px is not None
-    assert spec.landmarks is not None
-    template = Template(spec.crop_px, spec.landmarks)
-    detector = RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
-
-    def new_tracker() -> Tracker:
-        return Tracker(start_confidence=0.0) if media.is_still else Tracker()
+    template, detector = template_of(predict), _detector_for(media)
 
     def new_finder() -> FaceFinder:
         return FaceFinder(
             template,
             detector=detector,
             sample_hz=settings.sample_hz,
-            tracker=new_tracker(),
+            tracker=_tracker_for(media),
             min_face_px=settings.min_face_px,
         )
 
     corner = (0, 0)
     if settings.region is not None:
         frames, corner = (FramePart(frame, settings.region) for frame in frames), settings.region[:2]
-    looks: Iterator[SampledFrame | Seam] = look_in_stretches(frames, new_finder, first, corner)
-    if settings.boxes is not None:
-        looks = follow_boxes(
-            frames, read_boxes(Path(settings.boxes)), template, detector=detector, tracker=new_tracker()
-        )
+    looks = look_in_stretches(frames, new_finder, first, corner)
     for looked in ahead(looks, FRAMES_AHEAD) if settings.n_threads > 1 else looks:
         yield looked if isinstance(looked, Seam) else read_faces(looked, predict)
+
+
+def _look_at_boxes(
+    frames: Iterator[Frame], media: MediaInfo, model: ModelInfo, settings: ReadingSettings
+) -> Iterator[Reading]:
+    """What frames of a file show where a table says that faces are, and whose."""
+    assert settings.boxes is not None
+    predict, boxes = FacePredictor(model), read_boxes(Path(settings.boxes))
+    looks = follow_boxes(
+        frames, boxes, template_of(predict), detector=_detector_for(media), tracker=_tracker_for(media)
+    )
+    for looked in ahead(looks, FRAMES_AHEAD) if settings.n_threads > 1 else looks:
+        yield read_faces(looked, predict)
+
+
+def template_of(predict: FacePredictor) -> Template:
+    """How the crops are cut that a face net was trained on."""
+    assert predict.spec.crop_px is not None
+    assert predict.spec.landmarks is not None
+    return Template(predict.spec.crop_px, predict.spec.landmarks)
+
+
+def _detector_for(media: MediaInfo) -> RetinaFace:
+    return RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
+
+
+def _tracker_for(media: MediaInfo) -> Tracker:
+    return Tracker(start_confidence=0.0) if media.is_still else Tracker()
 
 
 def add_voice(readings: Iterable[Reading], voice: Hearing) -> Iterator[Reading]:
