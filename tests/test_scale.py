@@ -180,7 +180,7 @@ def test_a_cluster_that_does_not_answer_is_told(address: str, tmp_path: Path) ->
     film = write_video(tmp_path / "a.mp4", flat_frames(5))
     with pytest.raises(InputError, match="no Ray cluster answers"):
         analyze_archive({str(film): "source=a"}, str(tmp_path / "out"), SETTINGS, ray_address=address)
-    assert (tmp_path / "out" / "manifest.csv").read_text().count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_refuses_nothing_to_do(run: Run, tmp_path: Path) -> None:

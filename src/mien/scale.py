@@ -93,6 +93,8 @@ def analyze_archive(
     settings = settings or Settings()
     for package in ("ray", "polars"):
         require(package, "mien scale", "scale")
+    if ray_address is not None:
+        _refuse_silent(ray_address)
     with Archive(out, settings) as archive:
         sizes = {source: size_of(source) for source in sources}
         left = [each for each in sources if not archive.is_whole(each, sources[each], sizes[each])]
@@ -117,8 +119,6 @@ def _cluster(address: str | None, n_workers: int | None) -> Iterator[int]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    if address is not None:
-        _refuse_silent(address)
     local: dict[str, Any] = {}
     if address is None:
         local = {
