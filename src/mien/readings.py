@@ -27,6 +27,7 @@ from mien.voice import Hearing, Voice
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mien.detection import Detector
     from mien.faces import SampledFrame
     from mien.media import MediaInfo
     from mien.speech import SoundColumns
@@ -177,7 +178,7 @@ def template_of(predict: FacePredictor) -> Template:
     return Template(predict.spec.crop_px, predict.spec.landmarks)
 
 
-def _detector_for(media: MediaInfo) -> RetinaFace:
+def _detector_for(media: MediaInfo) -> Detector:
     return RetinaFace(detect_px=STILL_PX if media.is_still else VIDEO_PX)
 
 
