@@ -81,10 +81,11 @@ def n_stretches(path: Path) -> int:
         InputError: There is no such file.
         MediaError: It is no media file.
     """
+    media = probe(path)
+    if not media.has_video or media.duration < STRETCH:
+        return 1
     with open_source(path) as source:
-        if source.picture is None or source.is_still or source.only_counts:
-            return 1
-    return stretch_of(probe(path).duration) + 1
+        return 1 if source.only_counts else stretch_of(media.duration) + 1
 
 
 def look_at(
