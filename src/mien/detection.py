@@ -194,7 +194,7 @@ def _load(n_threads: int) -> InferenceSession:
     return open_session(WEIGHTS, n_threads=n_threads)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _priors(height: int, width: int) -> Float32[np.ndarray, "priors 3"]:
     """Centre x, centre y and side of every prior box in pixels, in the order of the network's outputs."""
     grids = []

@@ -294,11 +294,11 @@ def align(
         raise InputError(
             f"landmarks that span a face were expected, given were {np.asarray(landmarks).tolist()}"
         )
-    square = np.array([(0, 0), (size_px, 0), (0, size_px), (size_px, size_px)])
-    corners = square @ to_image[:, :2].T + to_image[:, 2]
-    margin, limit = 2 * max(1.0, scale), np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(corners.min(axis=0) - margin), 0, limit - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0) + margin), low + 1, limit).astype(int)
+    half = size_px * (abs(to_image[0, 0]) + abs(to_image[1, 0])) / 2 + 2 * max(1.0, scale)
+    middle = to_image[:, :2].sum(axis=1) * (size_px / 2) + to_image[:, 2]
+    limit = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(middle - half), 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(middle + half), low + 1, limit).astype(int)
     factor = max(1, floor(scale))
     reduced = np.maximum((high - low) // factor, 1)
     high = np.minimum(low + reduced * factor, limit)

@@ -219,6 +219,9 @@ def cheapest(costs: Float64[np.ndarray, "rows columns"]) -> Int[np.ndarray, " ro
     """
     n_rows, n_columns = costs.shape
     assert n_rows <= n_columns, "each row needs a column of its own"
+    own_cheapest: Int[np.ndarray, " rows"] = costs.argmin(axis=1)
+    if len(np.unique(own_cheapest)) == n_rows:  # nobody is in another's way
+        return own_cheapest
     row_price, column_price = np.zeros(n_rows), np.zeros(n_columns)
     holder = np.full(n_columns, -1)
     for row in range(n_rows):
