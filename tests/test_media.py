@@ -146,6 +146,16 @@ def test_times_are_those_written(tmp_path: Path, fps: int | Fraction, options: d
     assert [frame.time for frame in frames] == pytest.approx([n / float(fps) for n in range(31)], abs=1e-9)
 
 
+def test_all_cores_decode_what_one_thread_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "clip.mp4", flat_frames(31), options={"bf": "3"})
+    alone = [(frame.index, frame.time, frame.image) for frame in read_frames(path)]
+    monkeypatch.setattr(media, "_ONE_THREAD_PX", 0)
+    together = [(frame.index, frame.time, frame.image) for frame in read_frames(path)]
+    assert [each[:2] for each in together] == [each[:2] for each in alone]
+    assert all(np.array_equal(ours[2], theirs[2]) for ours, theirs in zip(together, alone, strict=True))
+    assert len(alone) == 31
+
+
 def test_uneven_times_are_those_written(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", flat_frames(len(UNEVEN)), times=UNEVEN, options={"bf": "3"})
     assert times_of(path) == pytest.approx(UNEVEN, abs=1e-5)

@@ -122,6 +122,13 @@ def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> 
             np.testing.assert_array_equal(found[f"mine: {number}"].crops[0], face)
 
 
+def test_several_processes_do_not_prepare_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"mien prepare clips mine\.csv --out FOLDER  first"):
+        prepare_table(tmp_path / "mine.csv", tmp_path / "run", None, crops=True, hook=no_hook)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_told_of_recordings_changes_with_whose_they_are(prepared: Path) -> None:
     recordings = read_prepared(prepared)
     told = tell_recordings(recordings)

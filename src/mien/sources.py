@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -189,7 +190,13 @@ def prepare_table(table: Path, out: Path, start: Path | None, *, crops: bool, ho
 
     Raises:
         DatasetError: The table cannot be read, or nothing of it can be used.
+        InputError: This is one of several processes, which would prepare it all at once.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # as torchrun tells its processes
+        raise InputError(
+            f"several processes cannot prepare {table.name} at once; run  mien prepare clips {table.name} "
+            "--out FOLDER  first and give --data FOLDER"
+        )
     size_px = PrepareSettings().size_px
     if start is not None:
         size_px = load_network(start)[1].crop_px or size_px
