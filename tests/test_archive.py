@@ -283,6 +283,20 @@ def test_a_table_that_cannot_be_put_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert not list((tmp_path / "out" / "source=a.mp4").iterdir())
 
 
+def test_a_manifest_that_finds_no_room_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(_: object, place: str, content: bytes) -> None:
+        Path(place).write_bytes(content[:1])
+        raise OSError(28, "No space left on device")
+
+    with Archive(str(tmp_path), Settings()) as archive, monkeypatch.context() as patched:
+        patched.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", half)
+        with pytest.raises(InputError, match="No space"):
+            archive.write_manifest()
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_settings_say_what_changes_a_table(tmp_path: Path) -> None:
     with Archive(str(tmp_path), Settings()):
         pass

@@ -18,6 +18,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 import mien
 from command_line import Run, assert_refused
@@ -345,6 +346,16 @@ def test_film_that_breaks_off_is_told_as_far_as_it_goes(run: Run, tmp_path: Path
     lacking = provenance["duration_s"] - provenance["frames"] / provenance["fps"]
     assert provenance["missing_s"] == pytest.approx(lacking, abs=0.1)
     assert f"cut short or damaged: {provenance['missing_s']:.2f} s" in told
+
+
+def test_more_faces_than_are_followed_are_told_and_flagged(run: Run, tmp_path: Path) -> None:
+    crowd = np.tile(cv2.resize(astronaut()[:224, 128:352], (180, 180)), (4, 5, 1))
+    write_still(tmp_path / "crowd.png", crowd)
+    code, out, _ = run("analyze", tmp_path / "crowd.png", "--out", tmp_path / "out")
+    assert code == 0
+    assert "  frames with more faces than the 16 that are followed: 1\n" in out
+    rows = assert_complete(tmp_path / "out")
+    assert [row["crowded"] for row in rows] == ["1"] * 16
 
 
 @pytest.mark.parametrize(

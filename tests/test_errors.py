@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
+
 from mien import errors
-from mien.errors import MienError, MissingExtraError
+from mien.errors import InputError, MienError, MissingExtraError, described
 
 
 def drawn_tree() -> dict[str, str]:
@@ -33,3 +35,17 @@ def test_a_missing_extra_names_the_command() -> None:
     assert isinstance(error, MienError)
     assert "pip install 'mien[table]'" in str(error)
     assert "reading FER+" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "Full", "a"), "a: Full; name another, or mend what is there"),
+        (OSError(28, "Full", "a", None, "b"), "b: Full; name another, or mend what is there"),
+        (OSError("out.safetensors cannot be written"), "out.safetensors cannot be written"),
+        (InputError("as it is"), "as it is"),
+    ],
+)
+def test_the_operating_systems_errors_become_words(error: Exception, words: str) -> None:
+    assert described(error) == words

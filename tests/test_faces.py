@@ -247,6 +247,25 @@ def test_many_faces_are_swept_and_only_the_largest_followed() -> None:
     assert [len(f.faces or ()) for f in found] == [MAX_FACES] * 4
     assert detector.seen == ["sweep"] * 4
     assert max((face.box[2] - face.box[0]) for face in found[0].faces or ()) == 60
+    assert [f.crowded for f in found] == [True] * 4
+
+
+def test_equals_do_not_take_turns_but_a_newcomer_much_larger_is_followed() -> None:
+    places = [(60 + 80 * (i % 7), 50 + 80 * (i // 7), i % 6) for i in range(MAX_FACES + 2)]
+    first = np.maximum(draw(*places[:MAX_FACES], side=32), draw(*places[MAX_FACES:], side=30))
+    second = np.maximum(draw(*places[:MAX_FACES], side=30), draw(*places[MAX_FACES:], side=32))
+    third = np.maximum(draw(*places[:-1], side=30), draw(places[-1], side=60))
+    looks = film(12.5, first, first, second, first, second, third, third)
+    found = list(find_faces(looks, TEMPLATE, detector=SpotDetector()))
+    people = [{face.track_id for face in f.faces or ()} for f in found]
+    assert people[:5] == [people[0]] * 5
+    assert max(face.box[2] - face.box[0] for face in found[-1].faces or ()) == 60
+
+
+def test_as_many_faces_as_are_followed_are_no_crowd() -> None:
+    places = [(60 + 80 * (i % 7), 50 + 80 * (i // 7), i % 6) for i in range(MAX_FACES)]
+    (found,) = find_faces(film(12.5, draw(*places, side=30)), TEMPLATE, detector=SpotDetector())
+    assert not found.crowded
 
 
 def test_a_doubtful_face_in_a_still_needs_its_own_tracker() -> None:

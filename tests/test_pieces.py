@@ -153,4 +153,4 @@ def test_a_full_disk_is_an_answer(film: Path, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(module, "put_table", full)
     (answer, _), _ = Worker(SETTINGS, str(tmp_path)).do("whole", str(film), "source=x")
-    assert answer == Failure("[Errno 28] No space left on device")
+    assert answer == Failure("No space left on device")

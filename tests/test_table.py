@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.expressions import EXPRESSIONS
+from mien.faces import MAX_FACES
 from mien.table import COLUMNS, SCHEMA_VERSION, SEGMENT_COLUMNS, RowText
 from some_rows import leaning, row
 
@@ -32,6 +33,7 @@ FROZEN = {
 }
 FROZEN["1.1"] = FROZEN["1.2"] = FROZEN["1.0"]  # they changed the JSON's provenance alone
 FROZEN["1.3"] = (f"{FROZEN['1.2'][0]} dropped", FROZEN["1.2"][1])
+FROZEN["1.4"] = (f"{FROZEN['1.3'][0]} crowded", FROZEN["1.3"][1])
 """What each version of the schema promised; a version that was released is never edited."""
 
 
@@ -48,6 +50,7 @@ def test_changelog_names_the_schema():
 
 def test_every_column_has_a_meaning():
     assert all({**COLUMNS, **SEGMENT_COLUMNS}.values())
+    assert f" {MAX_FACES} " in COLUMNS["crowded"]
 
 
 def read_csv(text: str) -> dict[str, str]:

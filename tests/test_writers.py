@@ -117,7 +117,7 @@ FROZEN_JSON = {
     )
 }
 FROZEN_JSON["1.1"] = FROZEN_JSON["1.2"] = FROZEN_JSON["1.0"]  # they changed provenance alone
-FROZEN_JSON["1.3"] = FROZEN_JSON["1.2"]  # it added a column of the rows
+FROZEN_JSON["1.4"] = FROZEN_JSON["1.3"] = FROZEN_JSON["1.2"]  # they added a column of the rows
 """Keys of the file, of a segment and of a person in each version of the schema."""
 
 
@@ -183,6 +183,7 @@ FROZEN_PROVENANCE["1.3"] = FROZEN_PROVENANCE["1.2"] | {
         "onset offset min_duration_on min_duration_off"
     )
 }
+FROZEN_PROVENANCE["1.4"] = FROZEN_PROVENANCE["1.3"]
 """Keys of the JSON's provenance, and of the settings in it, in each version of the schema."""
 
 

@@ -303,9 +303,8 @@ class Archive:
 
     def _write(self, name: str, content: bytes) -> None:
         place = f"{self._path}/{name}"
-        with _telling(self.address):
-            self.system.pipe_file(f"{place}.part", content)
-            self.system.mv(f"{place}.part", place)
+        with _telling(self.address), _placed(self.system, place) as aside:
+            self.system.pipe_file(aside, content)
 
 
 def put_table(archive: str, folder: str, table: Path) -> str:
@@ -317,14 +316,22 @@ def put_table(archive: str, folder: str, table: Path) -> str:
     system, path = open_address(archive)
     place = f"{path}/{folder}/{table.name}"
     system.makedirs(f"{path}/{folder}", exist_ok=True)
+    with _placed(system, place) as aside:
+        system.put_file(str(table), aside)
+    return f"{folder}/{table.name}"
+
+
+@contextmanager
+def _placed(system: AbstractFileSystem, place: str) -> Iterator[str]:
+    """What `whole.written_whole` does, in any file system."""
+    aside = f"{place}.part"
     try:
-        system.put_file(str(table), f"{place}.part")
-        system.mv(f"{place}.part", place)
+        yield aside
+        system.mv(aside, place)
     except BaseException:
         with suppress(OSError):
-            system.rm(f"{place}.part")
+            system.rm(aside)
         raise
-    return f"{folder}/{table.name}"
 
 
 @contextmanager

@@ -216,6 +216,7 @@ def write_report(
     timeline: TimelineSettings,
 ) -> None:
     """Analyzes one file with a progress bar, and tells where the report lies."""
+    from mien.faces import MAX_FACES
     from mien.pipeline import Analysis
     from mien.report import Report
     from mien.writers import FILE_NAMES
@@ -236,6 +237,8 @@ def write_report(
         typer.echo(f"{path.name}: sound only; report in {folder}")
     if analysis.missing:
         typer.echo(f"  cut short or damaged: {analysis.missing:.2f} s are announced and not there")
+    if analysis.n_crowded:
+        typer.echo(f"  frames with more faces than the {MAX_FACES} that are followed: {analysis.n_crowded}")
     for person in persons:
         who, how = ("voice", "heard") if person.track_id is None else (f"person {person.track_id}", "seen")
         typer.echo(f"  {who}: {person.dominant}, {how} {person.first:.2f}-{person.last:.2f} s")

@@ -1,4 +1,4 @@
-"""The exceptions that mien raises, and nothing else.
+"""The exceptions that mien raises.
 
     MienError                 catch this to catch all; the command line prints it in one line and exits 2
     ├── InputError            the file or argument given is not usable
@@ -8,7 +8,8 @@
     ├── MetricError           a number was asked for that the data cannot give
     └── MissingExtraError     an optional part is not installed; the message is the pip command
 
-Every message says what was given, what was expected and what to do, in one line.
+Every message says what was given, what was expected and what to do, in one line; `described` brings what the
+operating system says into that form.
 """
 
 
@@ -41,3 +42,15 @@ class MissingExtraError(MienError):
 
     def __init__(self, wanted_by: str, extra: str) -> None:
         super().__init__(f"{wanted_by} needs the extra [{extra}]: run  pip install 'mien[{extra}]'")
+
+
+def described(error: Exception) -> str:
+    """An error in words: of the operating system's, the place and the reason.
+
+    >>> described(OSError(28, "No space left on device", "out/timeline.csv"))
+    'out/timeline.csv: No space left on device; name another, or mend what is there'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename2 or error.filename
+        return f"{place}: {error.strerror}; name another, or mend what is there" if place else error.strerror
+    return str(error)

@@ -41,7 +41,10 @@ scale 0.17, rotation 12°, shift 0.075 (x) and 0.057 (y) sides.
 """
 
 MAX_FACES = 16
-"""Faces of one frame that are followed: the largest."""
+"""Faces of one frame that are followed: the largest, and rather those that were followed before."""
+
+_LOYALTY = 2.0
+"""A newcomer takes a followed face's place from so many times its area on: equals would take turns."""
 
 SWEEP_INTERVAL = 0.4
 """Seconds between two looks at the whole picture while all known faces are in sight: the longest that
@@ -108,6 +111,8 @@ class SampledFrame:
     """Seconds on the file's common clock."""
     faces: tuple[Face, ...] | None
     """By `track_id`; (): nobody is there; None: this frame was not looked at."""
+    crowded: bool = False
+    """More than `MAX_FACES` were found."""
 
     def moved(self, corner: tuple[int, int]) -> SampledFrame:
         """The same in pixels of a picture of which this was the part from `corner` (x, y) on."""
@@ -160,6 +165,7 @@ class FaceFinder:
         self._tracker = tracker or Tracker()
         self._sample_hz = sample_hz
         self._next_tick = self._next_sweep = self._before = -inf
+        self._followed: list[Detection] = []
 
     def look(self, frame: Frame) -> SampledFrame:
         """What is found in the next frame; the image of one that is not due is never asked for."""
@@ -172,8 +178,9 @@ class FaceFinder:
             found = _sweep(frame, self._detector)
             self._next_sweep = frame.time + SWEEP_INTERVAL
         found = [detection for detection in found if _side(detection.box) >= self._min_face_px]
-        faces = _number(frame, found, self._template, self._tracker)
-        return SampledFrame(frame.index, frame.time, faces)
+        self._followed, crowded = _choose(found, self._followed), len(found) > MAX_FACES
+        faces = _number(frame, self._followed, self._template, self._tracker)
+        return SampledFrame(frame.index, frame.time, faces, crowded)
 
     def _is_due(self, time: float) -> bool:
         """Whether the frame of this time is looked at: it reaches a tick of a grid that is the file's."""
@@ -223,12 +230,20 @@ def _any_twice(detections: list[Detection]) -> bool:
     return bool((np.triu(box_overlaps(boxes, boxes), 1) > MAX_OVERLAP).any())
 
 
+def _choose(found: list[Detection], followed: list[Detection]) -> list[Detection]:
+    """The faces that are followed on, the largest first."""
+    areas = np.array([_area(detection.box) for detection in found])
+    if len(found) > MAX_FACES and followed:
+        boxes, before = (np.stack([each.box for each in several]) for several in (found, followed))
+        areas[box_overlaps(boxes, before).max(axis=1) > MAX_OVERLAP] *= _LOYALTY
+    return [found[index] for index in np.argsort(-areas, kind="stable")[:MAX_FACES]]
+
+
 def _number(frame: Frame, found: list[Detection], template: Template, tracker: Tracker) -> tuple[Face, ...]:
     """The faces that are certain, each with its person's number and its crop."""
-    largest = sorted(found, key=lambda detection: -_area(detection.box))[:MAX_FACES]
-    looks = [look_of(frame.image, detection.landmarks, template) for detection in largest]
-    numbers = tracker.update(frame.time, largest, np.stack(looks) if looks else np.empty((0, 0)))
-    return numbered_faces(frame, largest, numbers, template)
+    looks = [look_of(frame.image, detection.landmarks, template) for detection in found]
+    numbers = tracker.update(frame.time, found, np.stack(looks) if looks else np.empty((0, 0)))
+    return numbered_faces(frame, found, numbers, template)
 
 
 def numbered_faces(

@@ -200,7 +200,7 @@ class Live:
             )
             for frame, time in self._dropped:
                 self.n_dropped += 1
-                yield replace(now, frame=frame, time=time, faces=None, dropped=True)
+                yield replace(now, frame=frame, time=time, faces=None, crowded=False, dropped=True)
             yield now
 
     def provenance(self) -> dict[str, Any]:

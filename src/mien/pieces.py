@@ -18,7 +18,7 @@ from zlib import crc32
 
 from mien.archive import Settings, local_copy, put_table
 from mien.container import open_source
-from mien.errors import MienError
+from mien.errors import MienError, described
 from mien.media import Frame, probe, read_frames, read_frames_from
 from mien.pipeline import Analysis
 from mien.predictor import load_model
@@ -218,7 +218,7 @@ class Worker:
                 if isinstance(answer, Written):
                     answer = replace(answer, table=put_table(self._archive, folder, aside / TABLE))
             except (MienError, OSError) as error:
-                answer = Failure(str(error))
+                answer = Failure(described(error))
         return (answer, monotonic() - began), kept
 
     def _do(self, method: str, path: Path, aside: Path, *arguments: Any) -> tuple[Any, Any]:

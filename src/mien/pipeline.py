@@ -56,6 +56,8 @@ class Analysis:
         self.model.rule(self.timeline.fusion)  # refuses what the model has not, before anything is read
         self.media = probe(self.path)
         self.n_frames = 0
+        self.n_crowded = 0
+        """Frames that were looked at and show more faces than are followed."""
         self.missing = 0.0
         """Seconds of picture, or of a file's only sound, that it announces and does not have; not looked for
         where only a stretch is read."""
@@ -84,6 +86,7 @@ class Analysis:
                 if row.time - last_time > SHORTEST_LACK:
                     holes.append(Span(last_time, row.time))
                 self.n_frames, last_time, last_frame = self.n_frames + 1, row.time, row.frame
+                self.n_crowded += "crowded" in row.flags
             if self.hook:
                 self.hook("analyzing", row.time, self.media.duration)
             yield row

@@ -215,7 +215,15 @@ def read_faces(looked: SampledFrame, predict: FacePredictor) -> Reading:
             )
             for face in looked.faces
         )
-    return Reading(frame=looked.index, time=looked.time, faces=faces, speech=False, voice=None, silent=True)
+    return Reading(
+        frame=looked.index,
+        time=looked.time,
+        faces=faces,
+        speech=False,
+        voice=None,
+        silent=True,
+        crowded=looked.crowded,
+    )
 
 
 def _listen(voice: Voice, settings: ReadingSettings) -> Iterator[Reading]:

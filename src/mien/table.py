@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mien.timeline import Row, Segment
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 """Of the tables' columns and of the keys in timeline.json; CHANGELOG.md says what a new one changes."""
 
 FLAG_MEANINGS = {
@@ -27,6 +27,7 @@ FLAG_MEANINGS = {
     "voice_unassigned": "1: speech is heard, but not known to be this person's",
     "low_confidence": "1: the largest fused probability is small",
     "dropped": "1: live, this frame came too fast and was not looked at; never in a file",
+    "crowded": "1: more faces are found here than the 16 that are followed",
 }
 
 COLUMNS: Mapping[str, str] = {

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.errors import described
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,9 +51,7 @@ def progress() -> Iterator[Hook]:
         yield drive
 
 
-def tell_error(error: BaseException | str) -> None:
+def tell_error(error: Exception | str) -> None:
     """Writes one line on standard error."""
-    told = str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        told = f"{error.filename}: {error.strerror}; name another, or mend what is there"
+    told = error if isinstance(error, str) else described(error)
     typer.echo("mien: " + " ".join(told.split()), err=True)

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float32
 
-FLAGS = ("no_face", "no_speech", "silent", "interpolated", "voice_unassigned", "low_confidence", "dropped")
+FLAGS = (
+    "no_face",
+    "no_speech",
+    "silent",
+    "interpolated",
+    "voice_unassigned",
+    "low_confidence",
+    "dropped",
+    "crowded",
+)
 """What a row may have to say about itself, in the order of the table's columns."""
 
 
@@ -198,6 +207,8 @@ def _row(
         flags.add("no_speech")
     if reading.silent:
         flags.add("silent")
+    if reading.crowded:
+        flags.add("crowded")
     if reading.dropped:
         flags.add("dropped")
     label = None

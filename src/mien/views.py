@@ -52,6 +52,8 @@ class Reading:
     """None where nobody speaks, or where the voice is not read."""
     silent: bool
     """No sound track, or sound below -70 dB of full scale, here."""
+    crowded: bool = False
+    """More faces were found in this frame than are followed."""
     dropped: bool = False
     """Live: it came while another was being looked at, and nobody looked at it."""
 
