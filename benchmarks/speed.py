@@ -1,13 +1,14 @@
 """How fast `mien analyze` is, as ratios in one run: to a bare decode of the film, and to what others take.
 
-    python benchmarks/speed.py WORK CLIP [CLIP ...] [--repeats 5] [--fer PYTHON] [--node FOLDER]
+    python benchmarks/speed.py WORK CLIP [CLIP ...] [--repeats 5] [--fer PYTHON] [--node FOLDER] [--out DIR]
 
 Films are made of the clips by `workload.py`. Each figure is the median over the repeats, in each of which
 all jobs run once, one after the other, so that a slow minute of the machine meets all of them. A job is the
 whole command, start-up, sound and writing CSV and JSON included; a bare decode is every frame and all sound
 of the film, decoded by the same library in a running process and thrown away. `fer` is timed without its
 imports, on every frame; `human` on frames that are decoded already, every third of them, its time for the
-film three times that. Writes WORK/speed.json and prints Markdown.
+film three times that. Prints Markdown; writes all times as JSON, named after day and processor, and two
+pictures into DIR.
 """
 
 import argparse
@@ -44,6 +45,12 @@ from mien import stream
 from mien.readings import ReadingSettings
 next(stream(sys.argv[1], ReadingSettings(model=sys.argv[2], end=10.0)))
 """
+
+
+def processor() -> str:
+    """The kind of processor, as far as it decides how fast networks in 8 bits are; Linux alone says."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    return "with VNNI" if flags & {"avx512_vnni", "avx_vnni"} else "without VNNI"
 
 
 def seconds(job: Callable[[], object]) -> float:
@@ -93,7 +100,7 @@ def main() -> None:
     parser.add_argument("--fer")
     parser.add_argument("--node", type=Path)
     parser.add_argument("--model", default="mien-b")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     films = make(given.work, given.clips)
     mien = Path(sys.executable).parent / "mien"
@@ -104,6 +111,7 @@ def main() -> None:
         return seconds(lambda: command(mien, "analyze", films[name], *options))
 
     jobs: dict[str, Callable[[], float]] = {
+        "mien, 10 s": lambda: analyze("face", "--end", 10),
         "mien, 640×360, 30 s": lambda: analyze("face"),
         "mien, every frame looked at": lambda: analyze("face", "--sample-hz", 25),
         "mien, 1280×720": lambda: analyze("large"),
@@ -128,9 +136,13 @@ def main() -> None:
                 continue  # it takes minutes, and varies little
             took[name].append(job())
             print(f"{repeat + 1} of {given.repeats}: {name} {took[name][-1]:.2f} s", file=sys.stderr)
-    report(took, given.work)
-    if given.picture:
-        draw(took, given.picture)
+    told = report(took)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        name = f"speed {told['date']} {told['processor']}.json".replace(" ", "-")
+        (given.out / name).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        draw(took, given.out / "speed.png")
+        draw_cost(took, given.out / "cost.png")
 
 
 def draw(took: dict[str, list[float]], path: Path) -> None:
@@ -158,8 +170,37 @@ def draw(took: dict[str, list[float]], path: Path) -> None:
     write_figure(figure, path)
 
 
-def report(took: dict[str, list[float]], work: Path) -> None:
-    """Writes all times and prints the medians and their ratios."""
+def draw_cost(took: dict[str, list[float]], path: Path) -> None:
+    """Seconds over the film's length, and over the faces in it."""
+    figure, _ = blank_panels(8, 3.2, 2)
+    panels = (
+        (
+            "Length",
+            "seconds of film",
+            {"mien, 10 s": 10, "mien, 640×360, 30 s": SECONDS, "mien, 3 minutes": 180},
+        ),
+        (
+            "Faces",
+            "faces in 30 seconds",
+            {"mien, 640×360, 30 s": 1, "mien, two faces": 2, "mien, four faces": 4},
+        ),
+    )
+    for axes, (title, below, jobs) in zip(figure.axes, panels, strict=True):
+        x, times = list(jobs.values()), [took[name] for name in jobs]
+        y = [median(each) for each in times]
+        spread = [
+            [middle - min(each) for middle, each in zip(y, times, strict=True)],
+            [max(each) - middle for middle, each in zip(y, times, strict=True)],
+        ]
+        axes.errorbar(x, y, spread, fmt="-o", color="#0072b2", capsize=3)
+        slope, start = np.polyfit(x, y, 1)
+        axes.set(xlabel=below, ylabel="seconds, the whole command", xlim=(0, None), ylim=(0, None))
+        add_caption(axes, title, f"{start:.2g} s, and {slope:.2g} s for each more")
+    write_figure(figure, path)
+
+
+def report(took: dict[str, list[float]]) -> dict:
+    """All times with the ratios of their medians; printed too."""
 
     def ratio(one: str, other: str) -> float | None:
         if not (took.get(one) and took.get(other)):
@@ -176,8 +217,6 @@ def report(took: dict[str, list[float]], work: Path) -> None:
         "four faces ÷ one": ratio("mien, four faces", "mien, 640×360, 30 s"),
         "1280×720 ÷ 640×360": ratio("mien, 1280×720", "mien, 640×360, 30 s"),
     }
-    told = {"date": date.today().isoformat(), "seconds": took, "ratios": ratios}
-    (work / "speed.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     print("| job | median, s | lowest | highest |\n|---|---|---|---|")
     for name, each in took.items():
         print(f"| {name} | {median(each):.2f} | {min(each):.2f} | {max(each):.2f} |")
@@ -185,6 +224,12 @@ def report(took: dict[str, list[float]], work: Path) -> None:
     for name, value in ratios.items():
         if value is not None:
             print(f"| {name} | {value:.2f} | {MARKS.get(name, '')} |")
+    return {
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "seconds": {name: [round(each, 3) for each in several] for name, several in took.items()},
+        "ratios": {name: value and round(value, 3) for name, value in ratios.items()},
+    }
 
 
 if __name__ == "__main__":
