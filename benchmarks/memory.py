@@ -26,11 +26,15 @@ PAUSE = 0.5
 
 
 def resident(process: int, name: str) -> float:
-    """Megabytes of memory of a running process: now (VmRSS) or at most so far (VmHWM)."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024 / MEGABYTE
-    return 0.0  # it has ended and is only not yet collected
+    """Megabytes of a running process and its children: now (VmRSS) or at most so far (VmHWM)."""
+    place = Path(f"/proc/{process}")
+    try:
+        told = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+        children = (place / "task" / str(process) / "children").read_text().split()
+    except OSError:  # it has ended
+        return 0.0
+    own = int(told.get(name, "0 kB").split()[0]) * 1024 / MEGABYTE
+    return own + sum(resident(int(child), name) for child in children)
 
 
 def watch(film: Path, report: Path, sample_hz: float) -> dict:

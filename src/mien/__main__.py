@@ -1,6 +1,6 @@
 """`python -m mien` is `mien`."""
 
-from mien.cli import main
+from mien.entry import main
 
 if __name__ == "__main__":
     main()

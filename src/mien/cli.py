@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien import running, workbench
+from mien import lifeline, running, workbench
 from mien.errors import InputError, MienError
 from mien.spans import MEDIA_SUFFIXES
 from mien.terminal import Model, Rule, progress, tell_error
@@ -138,7 +138,10 @@ def write_reports(
             tell_error(error)
         failures.add(str(error))
 
-    for path, folder in name_reports(paths, out, fail):
+    named = name_reports(paths, out, fail)
+    for number in range(lifeline.held.first, len(named)):
+        path, folder = named[number]
+        lifeline.held.begin(number, path, folder)
         try:
             write_report(originals(path=path), folder, formats, reading, timeline)
         except (MienError, OSError) as error:
@@ -224,7 +227,12 @@ def write_report(
     path = original.path
     if path.resolve() in {(folder / name).resolve() for name in FILE_NAMES}:
         raise InputError(f"the report of {path} would take its place in {folder}; name another folder")
-    with progress() as hook:
+    with progress() as drive:
+
+        def hook(what: str, done: float, total: float) -> None:
+            lifeline.held.beat()
+            drive(what, done, total)
+
         analysis = Analysis(path, reading, timeline, hook)
         with Report(folder, formats=formats, original=replace(original, hook=hook)) as report:
             report.record(analysis.rows(), analysis.timeline)
@@ -317,8 +325,9 @@ def ended_by_signals() -> Iterator[None]:
     came: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        came.append(number)
-        raise SystemExit(128 + number)
+        if not came:  # a terminal sends it to this process and to the one that passes it on
+            came.append(number)
+            raise SystemExit(128 + number)
 
     usual = (signal.SIG_DFL, signal.default_int_handler)  # `nohup` has it ignored
     numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGINT")]

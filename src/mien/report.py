@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from mien.errors import InputError
 from mien.lanes import Person, Persons
 from mien.segments import segments
-from mien.whole import Asides, Original
+from mien.whole import Asides, Original, remove_orphans
 from mien.writers import FILE_NAMES, WRITERS
 from mien.writing import Watcher, Writer
 
@@ -119,6 +119,7 @@ class Report:
         for each in reversed(missing):
             self._created.insert(0, each)  # before it is there: a signal may end the program in between
             each.mkdir()
+        remove_orphans(self._directory)
         for name in self._formats:
             writer = WRITERS[name](self._asides)
             self._writers.append(writer)

@@ -1,5 +1,7 @@
 """Paths in, files that are whole out: written aside and renamed, and told apart by their checksums."""
 
+import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from mien.errors import InputError
+
+ORPHAN = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
+"""Names that `Asides` gives."""
 
 
 @contextmanager
@@ -74,6 +79,7 @@ class Asides:
         # By lines, so that what was written is there whatever ends the program.
         file = path.open("x+", buffering=1, encoding="utf-8", newline="\n", errors="backslashreplace")
         self._files[name] = file
+        _lock(file)
         return file
 
     def keep(self, names: Sequence[str], instead_of: Sequence[str]) -> None:
@@ -109,3 +115,24 @@ class Asides:
         for path in self._to_remove:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def remove_orphans(directory: Path) -> None:
+    """Deletes what programs that were killed have left of `Asides` in a folder; not what one is writing."""
+    for path in directory.iterdir():
+        if ORPHAN.fullmatch(path.name):
+            with suppress(OSError), path.open() as file:
+                _lock(file)
+                path.unlink()
+
+
+def _lock(file: TextIO) -> None:
+    """Holds a file until it is closed.
+
+    Raises:
+        OSError: Another process holds it.
+    """
+    if os.name == "posix":  # elsewhere a file that is open cannot be deleted
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
