@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from mien.cadence import SWEEP_INTERVAL
 from mien.detection import SMALLEST_PX, Detection, RetinaFace
 from mien.errors import InputError
 from mien.faces import (
     FERPLUS_LANDMARKS,
     MAX_FACES,
+    SWEEP_INTERVAL,
     SampledFrame,
     Template,
     align,
     find_faces,
     similarity,
-    sweep_first,
 )
 from mien.media import Frame, read_frames
 from mien.tracking import Tracker
@@ -144,22 +143,6 @@ def test_looks_lie_on_one_grid_wherever_they_begin(
         for begin in (0, first)
     )
     assert part == [first, *(index for index in whole if index > first)]
-
-
-@pytest.mark.parametrize("n_faces", [0, 1, 5])
-def test_a_film_that_is_swept_before_gives_the_same_faces_for_no_more_work(n_faces: int) -> None:
-    places = [(60 + 100 * face, 150, face) for face in range(n_faces)]
-    pictures = [draw(*places[: n_faces if i % 40 < 30 else 0]) for i in range(100)]
-    alone, before = SpotDetector(), SpotDetector()
-    found = list(find_faces(film(25, *pictures), TEMPLATE, detector=alone))
-    swept = list(find_faces(sweep_first(film(25, *pictures), before, 12.5), TEMPLATE, detector=before))
-    for one, other in zip(found, swept, strict=True):
-        assert (one.index, one.time, one.faces is None) == (other.index, other.time, other.faces is None)
-        assert [face.track_id for face in one.faces or ()] == [face.track_id for face in other.faces or ()]
-        for a, b in zip(one.faces or (), other.faces or (), strict=True):
-            np.testing.assert_array_equal(a.landmarks, b.landmarks)
-            np.testing.assert_array_equal(a.crop, b.crop)
-    assert sorted(before.seen) == sorted(alone.seen)
 
 
 def test_a_film_without_frames_gives_none() -> None:

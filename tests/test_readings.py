@@ -216,9 +216,7 @@ class Always:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("n_threads", "n_ahead"), [(1, 0), (2, readings.FRAMES_AHEAD + readings.PICTURES_AHEAD + 2)]
-)
+@pytest.mark.parametrize(("n_threads", "n_ahead"), [(1, 0), (2, readings.FRAMES_AHEAD + 1)])
 def test_frames_are_read_as_they_are_asked_for(monkeypatch, n_threads: int, n_ahead: int) -> None:
     """Of an endless film, and with an endless sound: little is read ahead but seconds of sound."""
     n_frames = n_seconds = 0

@@ -15,7 +15,7 @@ from mien.ahead import ahead
 from mien.boxes import follow_boxes, read_boxes
 from mien.detection import STILL_PX, VIDEO_PX, RetinaFace
 from mien.errors import InputError
-from mien.faces import FaceFinder, Template, sweep_first
+from mien.faces import FaceFinder, Template
 from mien.media import Frame, FramePart, read_frames, read_sound
 from mien.predictor import DEFAULT_MODEL, FacePredictor, ModelInfo, VoicePredictor
 from mien.speech import hear
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from mien.media import MediaInfo
     from mien.speech import SoundColumns
 
-PICTURES_AHEAD, FRAMES_AHEAD, SOUND_AHEAD = 8, 32, 4
-"""Frames with their pictures, frames of which only faces are held, and seconds of sound that are worked on
-before they are needed."""
+FRAMES_AHEAD, SOUND_AHEAD = 32, 4
+"""Frames, of which their faces are held, and seconds of sound that are worked on before they are needed."""
 
 SOUND_HZ = 25
 """Readings per second of a file that has only sound."""
@@ -154,8 +153,6 @@ def look(
     corner = (0, 0)
     if settings.region is not None:
         frames, corner = (FramePart(frame, settings.region) for frame in frames), settings.region[:2]
-    if settings.n_threads > 1:
-        frames = ahead(sweep_first(frames, detector, settings.sample_hz), PICTURES_AHEAD)
     looks = look_in_stretches(frames, new_finder, first, corner)
     for looked in ahead(looks, FRAMES_AHEAD) if settings.n_threads > 1 else looks:
         yield looked if isinstance(looked, Seam) else read_faces(looked, predict)
