@@ -86,7 +86,9 @@ def draw(told: list[dict], path: Path) -> None:
     axes.axhline(600, color="#222222", linewidth=1, linestyle="--")
     axes.annotate("what we allow ourselves", (1, 606), fontsize=8)
     axes.legend(frameon=False, ncols=2, loc="lower right")
-    add_caption(axes, "Memory of mien analyze, CSV and JSON", "640×360, 25 frames a second, one face, sound")
+    looks = " and ".join(f"{hz:g}" for hz in sorted({each["sample_hz"] for each in told}))
+    summary = f"640×360, 25 frames a second, sound, one face, looked at {looks} times a second"
+    add_caption(axes, "Memory of mien analyze, CSV and JSON", summary)
     write_figure(figure, path)
 
 

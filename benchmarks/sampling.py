@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 from framing import ACTED
 
-from mien import Row, Timeline, analyze
+from mien import Timeline, analyze
 from mien.detection import box_overlaps
 from mien.plot import add_caption, blank_panels, write_figure
 from mien.readings import ReadingSettings
+from mien.timeline import Row
 
 RATES = (1000.0, 12.5, 6.25, 5.0, 2.5)
 """Frames a second that are looked at; the first means every frame."""

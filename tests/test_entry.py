@@ -80,6 +80,33 @@ def test_a_child_that_goes_on_is_waited_for(tmp_path: Path) -> None:
     assert run(tmp_path, what, n=1, patience=2) == (0, "at 0\n", "")
 
 
+KEPT = """
+import sys
+from pathlib import Path
+from mien.entry import give_memory_back
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if sys.argv[1] == "back":
+    give_memory_back()
+bytearray(30 << 20)  # from here on glibc would keep pieces of this size
+before = resident()
+large, small = bytearray(b"x" * (24 << 20)), [bytes(600) for _ in range(1000)]
+del large
+print((resident() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is about glibc")
+def test_large_pieces_of_memory_are_given_back() -> None:
+    kept, back = (
+        int(subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, check=True).stdout)
+        for how in ("kept", "back")
+    )
+    assert back < 4 <= 20 < kept
+
+
 def write_silence(path: Path, seconds: int) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", None))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from media_files import flat_frames, tone, write_video
-from mien import jobs as jobs_module
 from mien import lineup
 from mien.errors import InputError
 from mien.jobs import Job, Wishes
@@ -72,7 +71,7 @@ def test_a_mistake_of_mien_itself_does_not_stop_the_queue(
     jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(jobs_module, "Analysis", lambda *_, **__: 1 / 0)
+        patch.setattr(lineup, "report_apart", lambda _: 1 / 0)
         job = enter(jobs, film)
         until(lambda: is_over(job))
     assert (job.state, job.message) == ("failed", "mien itself failed on film.mp4; where it runs it says why")
@@ -81,11 +80,7 @@ def test_a_mistake_of_mien_itself_does_not_stop_the_queue(
     assert following.state == "done"
 
 
-def test_cancelling_ends_what_runs_and_what_waits(
-    jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = jobs_module._Growing._tell
-    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.05), real(self))[1])
+def test_cancelling_ends_what_runs_and_what_waits(jobs: Jobs, film: Path) -> None:
     running, waiting, last = (enter(jobs, film, name=f"{n}.mp4") for n in range(3))
     until(lambda: running.state == "analyzing" and running.done > 0)
     assert (jobs.before(waiting), jobs.before(last)) == (1, 2)
@@ -102,11 +97,10 @@ def test_cancelling_ends_what_runs_and_what_waits(
 
 
 @pytest.mark.slow
-def test_what_nobody_looks_at_is_deleted(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = jobs_module._Growing._tell
-    monkeypatch.setattr(jobs_module._Growing, "_tell", lambda self: (time.sleep(0.1), real(self))[1])
+def test_what_nobody_looks_at_is_deleted(tmp_path: Path, film: Path) -> None:
+    long = write_video(tmp_path / "long.mp4", flat_frames(3000), waveform=tone(440, 120.0))
     with Jobs(tmp_path / "jobs", left_after=2.0, kept_for=3.0) as jobs:
-        left, looked_at = enter(jobs, film), enter(jobs, film)
+        left, looked_at = enter(jobs, long), enter(jobs, film)
         until(lambda: jobs.get(looked_at.token) is looked_at and is_over(left))
         assert left.state == "cancelled"
         assert jobs.get(left.token) is None

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PATIENCE = 600
 """Seconds without a word from the child; only those count in which this process itself was running."""
 
+LARGE, SPARE = 4 << 20, 32 << 20
+"""Bytes from which on a piece of memory is given back once it is free; and of smaller ones that are kept."""
+
 ENDINGS = ("SIGTERM", "SIGHUP", "SIGINT")
 """Signals that are the child's to answer."""
 
@@ -39,7 +42,24 @@ def run_command_line() -> None:
     """The command line itself, in this process."""
     from mien.cli import main as run
 
+    give_memory_back()
     run()
+
+
+def give_memory_back() -> None:
+    """Has the C library return large pieces of memory at once; glibc, left alone, learns to keep them.
+
+    An MP4 of ten hours is opened three times, and its table of samples takes 150 MB each time: with what was
+    kept of it analysis took 632 MB, so it takes 442 MB. Without `SPARE` glibc would fetch and return small
+    pieces all the time, which takes a seventh longer.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError):  # another C library
+            adjust = ctypes.CDLL(None).mallopt
+            adjust(-3, LARGE)  # M_MMAP_THRESHOLD
+            adjust(-1, SPARE)  # M_TRIM_THRESHOLD
 
 
 @dataclass

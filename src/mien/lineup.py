@@ -15,8 +15,9 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from mien.apart import prepare, report_apart, watch_apart
 from mien.errors import InputError, MienError
-from mien.jobs import Cancelled, Job, State, Wishes, make_report, plain_name, watch_live
+from mien.jobs import Cancelled, Job, State, Wishes, plain_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -66,6 +67,7 @@ class Jobs:
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
+        prepare()
         for thread in self._threads:
             thread.start()
         return self
@@ -124,7 +126,9 @@ class Jobs:
 
     def _watch(self, job: Job) -> None:
         try:
-            watch_live(job)
+            watch_apart(job)
+        except Cancelled:
+            return
         except Exception:  # what was filmed is analyzed in any case, and what is wrong with it told then
             logger.exception("%s", job.name)
         self.enter(job)
@@ -182,7 +186,7 @@ class Jobs:
     def _run(self, job: Job) -> None:
         state: State = "failed"
         try:
-            make_report(job)
+            report_apart(job)
             state = "done"
         except Cancelled:
             state = "cancelled"
