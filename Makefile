@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests clean
+.PHONY: help demo serve site test check format lint types layers tests torture clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ layers: .venv-dev/.installed ## who may import whom
 
 tests: .venv-dev/.installed ## every test, the slow ones too
 	$(DEV)/python -m pytest $(PYTEST_ARGS)
+
+torture: .venv-dev/.installed ## ten thousand hostile files; goes on where it was stopped
+	$(DEV)/python tests/torture.py .torture
 
 format: .venv-dev/.installed ## format the code and mend what ruff can
 	$(DEV)/ruff check --fix .

@@ -267,6 +267,13 @@ def write_cut_jpeg(path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
 
 
+def write_racing_sound(path: Path) -> None:
+    """Sound whose header says that it has 700 million samples a second."""
+    content = bytearray(write_sound(path, [(0.0, tone(440, 0.5))]).read_bytes())
+    content[24:28] = (700_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
 UNUSABLE: dict[str, Callable[[Path], object]] = {
     "missing.mp4": lambda path: None,
     "text.mp4": write_text,
@@ -277,6 +284,8 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
     "text.wav": write_text,
     "cut.jpg": write_cut_jpeg,
     "list.m3u8": lambda path: path.write_text("#EXTM3U\n#EXTINF:1,\nother.ts\n"),
+    "blip.wav": lambda path: write_sound(path, [(0.0, tone(440, 0.001))]),
+    "racing.wav": write_racing_sound,
 }
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,3 +143,19 @@ def test_too_large_too_many_and_no_room_are_refused_with_the_limit(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(InputError, match="there is room for 1 MB"):
             jobs.refuse_size(2_000_000)
+
+
+def test_what_a_killed_queue_has_left_is_deleted_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, other = tmp_path / f"{lineup.PREFIX}left", tmp_path / "mien-other"
+    for folder in (left, other):
+        (folder / "jobs").mkdir(parents=True)
+        (folder / lineup.HELD).touch()
+    with lineup.own_folder() as first, lineup.own_folder() as second:
+        assert first.is_dir()  # the second leaves the first alone
+        assert second.stat().st_mode & 0o077 == 0
+        assert (left.exists(), other.exists()) == (False, True)
+    assert not first.exists()
+    assert not second.exists()

@@ -191,7 +191,7 @@ class Torture:
 
     def _start(self, numbers: list[int]) -> Child:
         pipe, other = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=work, args=(numbers, self._bases, other))
+        process = self._context.Process(target=work, args=(numbers, self._bases, other), daemon=True)
         process.start()
         other.close()
         return Child(process, pipe, numbers)

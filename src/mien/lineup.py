@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
+import tempfile
 from collections import deque
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
@@ -18,8 +20,10 @@ from typing import TYPE_CHECKING
 from mien.apart import prepare, report_apart, watch_apart
 from mien.errors import InputError, MienError
 from mien.jobs import Cancelled, Job, State, Wishes, plain_name
+from mien.whole import lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,21 @@ LEFT_AFTER = 60.0
 
 KEPT_FOR = 1800.0
 """Seconds without a look after which a finished report is deleted."""
+
+PREFIX, HELD = "mien-page-", "held"
+"""How the folder of a queue is called, and the file in it on which the queue holds a lock."""
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder that only this user can read, deleted at the end, with those that killed queues have left."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError), (left / HELD).open() as file:
+            lock(file)
+            shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, (Path(name) / HELD).open("w") as file:
+        lock(file)
+        yield Path(name)
 
 
 class Jobs:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from jaxtyping import Float32, Shaped, UInt8
 
+SLOWEST_SOUND, FASTEST_SOUND = 1_000, 768_000
+"""Samples a second of sound that is read: what is outside is a damaged header."""
+
 _ONE_THREAD_PX = 640 * 480
 """Pixels of a frame up to which one thread decodes: at 640×360 three of them take half as much processor
 time again for the same seconds; at 1280×720 an eighth more, and two thirds of the seconds."""
@@ -255,7 +258,8 @@ def read_sound(path: str | Path) -> Iterator[Float32[np.ndarray, "samples"]]:
 
     Raises:
         InputError: There is no such file.
-        MediaError: It is no media file, or a sound file of which nothing can be decoded.
+        MediaError: It is no media file, or a sound file of which nothing can be decoded, or its sound has a
+            rate that no sound has.
     """
     with open_source(Path(path)) as source:
         stream = source.sound
@@ -264,6 +268,11 @@ def read_sound(path: str | Path) -> Iterator[Float32[np.ndarray, "samples"]]:
         n_samples = 0
         decoded = _decode(source, stream, stream.decode)
         for sample_rate, run in groupby(decoded, key=lambda stamped: stamped[1].sample_rate):
+            if not SLOWEST_SOUND <= sample_rate <= FASTEST_SOUND:
+                raise MediaError(
+                    f"{str(path)!r} has sound of {sample_rate} samples a second; expected {SLOWEST_SOUND} to "
+                    f"{FASTEST_SOUND}; convert it again"
+                )
             blocks = ((stamp, mix(_by_channel(block))) for stamp, block in run)
             for chunk in _resample(lay_out(blocks, sample_rate, n_samples / SAMPLE_RATE), sample_rate):
                 n_samples += chunk.size

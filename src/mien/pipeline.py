@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.detection import WEIGHTS_SHA256
-from mien.errors import InputError
+from mien.errors import InputError, MediaError
 from mien.media import probe
 from mien.missing import SHORTEST_LACK, find_missing
 from mien.predictor import FACE_FILES, MANIFEST, SPEECH_FILES, ModelInfo, load_model
@@ -72,6 +72,7 @@ class Analysis:
         Raises:
             InputError: At the end, if the person that the settings name as the speaker was never seen, or if
                 nothing lies in the stretch that they name.
+            MediaError: At the end, if there was nothing in the whole file.
         """
         seen: set[int] = set()
         holes: list[Span] = []
@@ -91,6 +92,11 @@ class Analysis:
                 self.hook("analyzing", row.time, self.media.duration)
             yield row
         if (self.reading.start, self.reading.end) == (0.0, None):
+            if not any_rows:
+                raise MediaError(
+                    f"{self.path.name} holds {self.media.duration:g} s, of which nothing is told; expected "
+                    "a picture, or 0.04 s of sound"
+                )
             self.missing = round(find_missing(self.media, holes, last_time), 3)
         elif not any_rows:
             raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +38,7 @@ def serve(
 
     import uvicorn
 
-    from mien.lineup import Jobs
+    from mien.lineup import Jobs, own_folder
     from mien.web import create_app, is_loopback
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -56,8 +55,8 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
     with (
-        tempfile.TemporaryDirectory(prefix="mien-") as folder,
-        Jobs(Path(folder) / "jobs", largest=largest_mb * 1_000_000) as jobs,
+        own_folder() as folder,
+        Jobs(folder / "jobs", largest=largest_mb * 1_000_000) as jobs,
     ):
         typer.echo(f"The page is at {address}; Ctrl-C ends it and deletes what it holds.")
         if not is_loopback(host):

@@ -79,7 +79,7 @@ class Asides:
         # By lines, so that what was written is there whatever ends the program.
         file = path.open("x+", buffering=1, encoding="utf-8", newline="\n", errors="backslashreplace")
         self._files[name] = file
-        _lock(file)
+        lock(file)
         return file
 
     def keep(self, names: Sequence[str], instead_of: Sequence[str]) -> None:
@@ -122,11 +122,11 @@ def remove_orphans(directory: Path) -> None:
     for path in directory.iterdir():
         if ORPHAN.fullmatch(path.name):
             with suppress(OSError), path.open() as file:
-                _lock(file)
+                lock(file)
                 path.unlink()
 
 
-def _lock(file: TextIO) -> None:
+def lock(file: TextIO) -> None:
     """Holds a file until it is closed.
 
     Raises:
