@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import mien
 from browsers import CAMERA, opened
 from media_files import flat_frames, tone, write_video
+from mien import web
 from mien.timelines import Timeline
 from mien.web import read_asset
 from mien.writers import FILE_NAMES
@@ -123,6 +125,27 @@ def test_a_file_whose_size_was_not_told_is_cut_off_at_the_limit(server: Server) 
         answer = HTTPResponse(line)
         answer.begin()
         assert b"up to 20 MB are taken" in answer.read()
+
+
+@pytest.mark.parametrize("pause", [0.05, 5.0])
+def test_who_sends_too_slowly_is_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    monkeypatch.setattr(web, "PATIENCE", 0.5)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(
+            b"POST /jobs?name=a.mp4 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Mien: 1\r\n"
+            b"Content-Length: 1000000\r\n\r\n"
+        )
+        line.settimeout(pause)
+        for _ in range(200):
+            line.sendall(b"x")
+            with suppress(TimeoutError):
+                told = line.recv(4096)
+                break
+        line.settimeout(20)
+        assert told.startswith(b"HTTP/1.1 400")
+        assert b"comes more slowly than" in told + line.recv(4096)
 
 
 def test_who_hangs_up_leaves_nothing(server: Server, tmp_path: Path) -> None:

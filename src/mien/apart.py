@@ -30,6 +30,9 @@ BETWEEN = 0.2
 PATIENCE = 600.0
 """Seconds without anything new after which the process is ended."""
 
+LOADED = ("av", "bokeh.embed", "bokeh.plotting", "cv2", "matplotlib.backends.backend_agg", "onnxruntime")
+"""What is loaded before: not polars, whose threads a fork would lose."""
+
 _FORKS = "forkserver" in get_all_start_methods()
 _processes: Any = get_context("forkserver" if _FORKS else "spawn")
 
@@ -39,7 +42,7 @@ def prepare() -> None:
     if _FORKS:
         from multiprocessing.forkserver import ensure_running
 
-        _processes.set_forkserver_preload([__name__])
+        _processes.set_forkserver_preload([__name__, *LOADED])
         ensure_running()
 
 

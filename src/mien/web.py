@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from string import Template
+from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
@@ -35,6 +36,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Of every answer."""
+
+PATIENCE, SLOWEST = 30.0, 5_000
+"""Seconds for which nothing may come, and bytes a second that a file needs to come with after that."""
 
 REPORT_POLICY = "sandbox allow-scripts; frame-ancestors 'self'"
 """The report runs apart from the page that shows it, and forbids itself every address."""
@@ -187,17 +191,25 @@ async def take(request: Request, job: Job, jobs: Jobs) -> None:
     """Adds what is sent to what there is of a job's file.
 
     Raises:
-        InputError: It is larger than is taken, or there is no room.
+        InputError: It is larger than is taken, comes too slowly, or there is no room.
     """
+    began, received, parts = monotonic(), 0, aiter(request.stream())
     try:
         with job.path.open("ab") as file:
             size = file.tell()
-            async for chunk in request.stream():
-                size += len(chunk)
+            while (chunk := await asyncio.wait_for(anext(parts, None), PATIENCE)) is not None:
+                size, received = size + len(chunk), received + len(chunk)
                 if size > jobs.largest:
                     jobs.refuse_size(size)
+                if received < SLOWEST * (monotonic() - began - PATIENCE):
+                    raise TimeoutError
                 file.write(chunk)
                 jobs.get(job.token)
+    except TimeoutError:
+        raise InputError(
+            f"the file comes more slowly than {SLOWEST} bytes a second; try a better network, or use "
+            " mien analyze  on the command line"
+        ) from None
     except OSError as error:
         raise InputError(f"the file could not be kept here: {error.strerror or error}") from error
 
