@@ -14,7 +14,7 @@ import pytest
 import mien
 from browsers import CAMERA, opened
 from media_files import flat_frames, tone, write_video
-from mien import web
+from mien import lineup, web
 from mien.timelines import Timeline
 from mien.web import read_asset
 from mien.writers import FILE_NAMES
@@ -146,6 +146,15 @@ def test_who_sends_too_slowly_is_refused(
         line.settimeout(20)
         assert told.startswith(b"HTTP/1.1 400")
         assert b"comes more slowly than" in told + line.recv(4096)
+
+
+def test_a_full_queue_is_told_so(server: Server, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineup, "MOST_WAITING", 0)
+    answer = server.ask("POST", "/jobs?name=a.mp4", film.read_bytes())
+    assert (answer.status, answer.told) == (
+        429,
+        {"detail": "0 files are waiting already; try again in some minutes"},
+    )
 
 
 def test_who_hangs_up_leaves_nothing(server: Server, tmp_path: Path) -> None:

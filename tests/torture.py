@@ -114,6 +114,7 @@ def count_frames(path: Path) -> int:
         ]
         if not streams:
             return 0
+        streams[0].thread_type = "NONE"  # several threads lose frames of damaged packets
         packets = container.demux(streams[0])
         while True:
             try:

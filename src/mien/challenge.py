@@ -8,7 +8,6 @@ leads the mean over it and its neighbours. One video is held at a time.
 from __future__ import annotations
 
 import csv
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.speech import hear
 from mien.submission import find_faults, read_example, write_submission
 from mien.voice import Voice
-from mien.whole import written_whole
+from mien.whole import folder_aside, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,8 +133,8 @@ def submit(
             probs, account = read_video(video, frames, senses, looked)
             answers[places] = smooth(probs, frames, delta)[:, columns].argmax(axis=1)
             accounts.append(account)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as aside:
-        made = Path(aside) / out.name
+    with folder_aside(out) as aside:
+        made = aside / out.name
         write_submission(made, wanted, answers)
         _, faults = find_faults(made, wanted)
         if faults:

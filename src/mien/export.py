@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -39,7 +38,7 @@ from mien.predictor import (
     shipped_names,
     write_manifest,
 )
-from mien.whole import checksum
+from mien.whole import checksum, folder_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,8 +109,8 @@ def export(
     networks = [(each, as_extracted(spec) if spec.modality in given else spec) for each, spec in networks]
     weights = weights or joint_weights([spec for _, spec in networks])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        made = copy_extractors(given, Path(aside) / "made")
+    with folder_aside(folder) as aside:
+        made = copy_extractors(given, aside / "made")
         for network, spec in networks:
             round_to_half(network)
             write_modality(network, spec, made)
@@ -129,7 +128,7 @@ def export(
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         drift = shorten(networks, made, examples or {})
         if folder.exists():
-            folder.rename(Path(aside) / "replaced")
+            folder.rename(aside / "replaced")
         made.rename(folder)
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())
     return Exported(folder=folder, parity=parity, size_bytes=size_bytes, drift=drift)

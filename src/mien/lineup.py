@@ -56,6 +56,10 @@ def own_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+class FullError(InputError):
+    """So many files wait that no more are taken."""
+
+
 class Jobs:
     """The queue. Use it as a context, so that nothing is left behind.
 
@@ -105,14 +109,15 @@ class Jobs:
         """A job whose file is to be written to its `path`; then `enter` it, or `forget` it.
 
         Raises:
-            InputError: The file is too large, or too many wait.
+            FullError: Too many wait.
+            InputError: The file is too large.
         """
         self.refuse_size(size)
         job = Job(token=secrets.token_urlsafe(16), name=plain_name(name), folder=Path(), wishes=wishes)
         job.folder = self._folder / job.token
         with self._changed:
             if sum(each.state in ("arriving", "waiting") for each in self._jobs.values()) >= MOST_WAITING:
-                raise InputError(f"{MOST_WAITING} files are waiting already; try again in some minutes")
+                raise FullError(f"{MOST_WAITING} files are waiting already; try again in some minutes")
             self._jobs[job.token] = job
         job.path.parent.mkdir(parents=True)
         return job

@@ -91,7 +91,12 @@ def reproduce_table1(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         table.refuse_other_results()
-        left = [(row, seed) for row, seed in wanted if not table.is_finished(row, seed)]
+        left = []
+        for row, seed in wanted:
+            if table.is_finished(row, seed):
+                table.clear(row, seed)  # what a run that was killed at its very end did not
+            else:
+                left.append((row, seed))
         if not left:
             return write_page(out, data)
         if affwild2 and not is_prepared(folder):
@@ -190,10 +195,15 @@ class Table:
         result = {"made_of": self.told(row, seed), "views": views, **told}
         with written_whole(place / "result.json") as aside:
             aside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        self.clear(row, seed)
+        return True
+
+    def clear(self, row: Row, seed: int) -> None:
+        """Deletes the weights of a finished row but those of its result: nothing is taken up again."""
+        place = self.place(row.name, seed)
         for path in place.rglob("*.safetensors"):
             if path != place / "run" / "both.safetensors":
-                path.unlink()  # of a finished run nothing is taken up again
-        return True
+                path.unlink()
 
     def _train(self, row: Row, seed: int, source: Source, scored: dict[str, Scored]) -> dict[str, Any] | None:
         """The run of a row, whose opinions are kept; None if the data lack what it needs."""

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 
 from mien.errors import InputError
 from mien.jobs import Job, Wishes
-from mien.lineup import Jobs
+from mien.lineup import FullError, Jobs
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -46,7 +46,15 @@ REPORT_POLICY = "sandbox allow-scripts; frame-ancestors 'self'"
 OWN_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 """By which the page is asked for where only this machine reaches it."""
 
-router = APIRouter()
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "What was sent, or the name that this machine is asked by, is not taken."},
+    403: {"description": "The header X-Mien is missing."},
+    404: {"description": "There is no such file, any more."},
+    409: {"description": "The film is over already."},
+    429: {"description": "So many files wait that no more are taken."},
+}
+
+router = APIRouter(responses=REFUSALS)
 
 
 def is_loopback(host: str) -> bool:
@@ -91,7 +99,7 @@ async def protect(request: Request, call: Callable[[Request], Awaitable[Response
 
 async def explain(_: Request, error: Exception) -> JSONResponse:
     """What was wrong with what was sent, in one line."""
-    return JSONResponse({"detail": str(error)}, 400)
+    return JSONResponse({"detail": str(error)}, 429 if isinstance(error, FullError) else 400)
 
 
 def find_jobs(request: Request) -> Jobs:
@@ -120,22 +128,27 @@ async def refuse_others(x_mien: Annotated[str | None, Header()] = None) -> None:
         raise HTTPException(403, "send the header  X-Mien: 1  with what changes something")
 
 
+def _given(kind: str) -> dict[int | str, dict[str, Any]]:
+    """Says which kind of content an answer has."""
+    return {200: {"content": {kind: {}}}}
+
+
 BY_PAGE = [Depends(refuse_others)]
 
 
-@router.get("/")
+@router.get("/", response_class=HTMLResponse)
 async def show_page(request: Request) -> HTMLResponse:
     """The page itself."""
     return HTMLResponse(request.app.state.page)
 
 
-@router.get("/page.css")
+@router.get("/page.css", response_class=Response, responses=_given("text/css"))
 async def show_style() -> Response:
     """How it looks."""
     return Response(read_asset("page.css"), media_type="text/css")
 
 
-@router.get("/page.js")
+@router.get("/page.js", response_class=Response, responses=_given("text/javascript"))
 async def show_code() -> Response:
     """What it does."""
     return Response(read_asset("page.js"), media_type="text/javascript")
@@ -215,9 +228,9 @@ async def take(request: Request, job: Job, jobs: Jobs) -> None:
 
 
 @router.get("/jobs")
-async def tell_all(jobs: Queue, job: Annotated[list[str] | None, Query()] = None) -> dict[str, Any]:
+async def tell_all(jobs: Queue, job: Annotated[list[str], Query(default_factory=list)]) -> dict[str, Any]:
     """How far some jobs are; None where there is no such job any more."""
-    found = {token: jobs.get(token) for token in job or []}
+    found = {token: jobs.get(token) for token in job}
     return {token: None if each is None else tell(each, jobs) for token, each in found.items()}
 
 
@@ -238,13 +251,13 @@ def tell(job: Job, jobs: Jobs) -> dict[str, Any]:
     }
 
 
-@router.get("/jobs/{token}/chart.svg")
+@router.get("/jobs/{token}/chart.svg", response_class=Response, responses=_given("image/svg+xml"))
 async def show_chart(job: Found) -> Response:
     """The chart so far."""
     return Response(job.chart, media_type="image/svg+xml")
 
 
-@router.get("/jobs/{token}/files/{name}")
+@router.get("/jobs/{token}/files/{name}", response_class=FileResponse)
 async def give(job: Found, name: str, view: bool = False) -> FileResponse:
     """A file of the report, to be kept, or to be looked at inside the page."""
     if name not in job.files:

@@ -8,7 +8,6 @@ over. The model then gets what is fitted to all rows.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from mien.fusion import choose_ratio, proportion
 from mien.heldout import read_held_out
 from mien.metrics import bootstrap, confusion, macro_f1, paired_bootstrap
 from mien.predictor import load_model, write_manifest
+from mien.whole import folder_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,8 +199,8 @@ def copy_model(info: ModelInfo, fitted: Fitted, figures: dict[str, str], out: Pa
         CheckpointError: A file is absent or altered.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as aside:
-        made = Path(aside) / "made"
+    with folder_aside(out) as aside:
+        made = aside / "made"
         made.mkdir()
         for name, sha256 in info.sha256.items():
             if not info.path(name).is_file():

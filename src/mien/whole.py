@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,27 @@ def written_whole(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, to make in it what is to take its place; gone when the context ends.
+
+    What programs that were killed have left of such folders for `path` is deleted first, where a folder that
+    another one is writing to can be told from it. The folder that `path` lies in must be there.
+    """
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    for orphan in [each for each in path.parent.iterdir() if name.fullmatch(each.name)]:
+        if os.name == "posix":
+            with suppress(OSError), _held(orphan):
+                shutil.rmtree(orphan)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    aside.mkdir()
+    try:
+        with _held(aside):
+            yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def checksum(path: Path) -> str:
@@ -126,8 +148,26 @@ def remove_orphans(directory: Path) -> None:
                 path.unlink()
 
 
-def lock(file: TextIO) -> None:
-    """Holds a file until it is closed.
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Holds a folder, where folders can be opened, until the context ends.
+
+    Raises:
+        OSError: Another process holds it.
+    """
+    if os.name != "posix":
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        lock(number)
+        yield
+    finally:
+        os.close(number)
+
+
+def lock(file: TextIO | int) -> None:
+    """Holds a file, or what its number stands for, until it is closed.
 
     Raises:
         OSError: Another process holds it.
