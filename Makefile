@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests torture clean
+.PHONY: help demo serve site test check format lint types layers tests torture bounds reports clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,13 +51,20 @@ tests: .venv-dev/.installed ## every test, the slow ones too
 torture: .venv-dev/.installed ## ten thousand hostile files; goes on where it was stopped
 	$(DEV)/python tests/torture.py .torture
 
+bounds: | python ## mien at the lowest and at the newest versions that it allows
+	$(PYTHON) supply/bounds.py lowest build-bounds/lowest
+	$(PYTHON) supply/bounds.py newest build-bounds/newest
+
+reports: | python ## licences, parts and known vulnerabilities of a user's installation
+	PYTHON=$(PYTHON) bash supply/reports.sh supply-reports
+
 format: .venv-dev/.installed ## format the code and mend what ruff can
 	$(DEV)/ruff check --fix .
 	$(DEV)/ruff format .
 
 clean: ## remove both environments and everything that was made
 	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
-		.hypothesis .import_linter_cache
+		.hypothesis .import_linter_cache .torture build-bounds supply-reports
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv

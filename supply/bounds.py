@@ -1,9 +1,9 @@
-"""Tries mien at the lowest, or at the newest, versions of its direct dependencies that `pyproject.toml` allows.
+"""Tries mien at the lowest, or at the newest, versions of its dependencies that `pyproject.toml` allows.
 
-Enters: which end, and a folder. Leaves, in that folder: `env`, a new environment with mien's wheel and the extras
-of a user who does not train; `versions.txt`, what was installed; `made`, what `smoke.py` made of the demo with it.
-It ends with 1 where something does not install or does not work. Beside Python it needs nothing; uv, which
-resolves the lowest, is fetched into the folder.
+Enters: which end, and a folder. Leaves, in that folder: `env`, a new environment with mien's wheel and the
+extras of a user who does not train; `versions.txt`, what was installed; `made`, what `smoke.py` made of the
+demo with it. It ends with 1 where something does not install or does not work. It needs nothing but Python;
+uv, which finds the lowest, is fetched into the folder.
 
     python supply/bounds.py lowest FOLDER
     python supply/bounds.py newest FOLDER --python python3.13 --extras ''
@@ -21,7 +21,7 @@ EXTRAS = "table,plot,pandas,report,web,scale"
 
 def run(*command: object) -> str:
     """What a command prints; where it fails, so does this."""
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, encoding="utf-8")
+    done = subprocess.run(list(map(str, command)), check=False, stdout=subprocess.PIPE, encoding="utf-8")
     if done.returncode:
         sys.exit(f"{done.stdout}FAILED  {' '.join(map(str, command))}")
     return done.stdout
@@ -41,7 +41,8 @@ def find_lowest(folder: Path, python: Path, extras: list[str], narrow: list[str]
     narrower.write_text("".join(f"{line}\n" for line in narrow), encoding="utf-8")
     run(
         *(tools, "-m", "uv", "pip", "compile", "--quiet", "--no-annotate", "--no-header"),
-        *("--resolution", "lowest-direct", "--python", python, "--constraint", narrower, "--output-file", lowest),
+        *("--resolution", "lowest-direct", "--only-binary", ":all:", "--python", python),
+        *("--constraint", narrower, "--output-file", lowest),
         *(word for extra in extras for word in ("--extra", extra)),
         ROOT / "pyproject.toml",
     )
@@ -54,7 +55,9 @@ def main() -> None:
     reader.add_argument("end", choices=["lowest", "newest"])
     reader.add_argument("folder", type=Path)
     reader.add_argument("--python", default=sys.executable, help="the interpreter to try; else this one")
-    reader.add_argument("--extras", default=EXTRAS, help=f"comma-separated, else {EXTRAS}; '': the base alone")
+    reader.add_argument(
+        "--extras", default=EXTRAS, help=f"comma-separated, else {EXTRAS}; '': the base alone"
+    )
     reader.add_argument("--narrow", action="append", default=[], help="a requirement on top; repeatable")
     asked = reader.parse_args()
     folder = asked.folder.resolve()
@@ -70,15 +73,17 @@ def main() -> None:
     exact = asked.narrow
     if asked.end == "lowest":
         exact = ["--requirement", find_lowest(folder, python, extras, asked.narrow)]
-    run(*pip, "install", "--quiet", "--only-binary", ":all:", *exact, f"{wheel}[{','.join(extras)}]")
+    wanted = f"{wheel}[{','.join(extras)}]" if extras else wheel
+    run(*pip, "install", "--quiet", "--only-binary", ":all:", *exact, wanted)
     run(*pip, "check")
     frozen = run(*pip, "freeze")
     (folder / "versions.txt").write_text(frozen, encoding="utf-8")
     told = run(python, "-c", "import platform; print(platform.python_version())").strip()
-    print(f"Python {told}, the {asked.end} of [{','.join(extras)}]", flush=True)
+    print(f"Python {told}, the {asked.end} of {', '.join(['the base', *extras])}", flush=True)
 
     smoke = [python, ROOT / "supply" / "smoke.py", ROOT / "examples" / "demo.mp4", folder / "made"]
-    sys.exit(subprocess.run([*smoke, "--extras", ",".join(extras)], cwd=folder).returncode)
+    smoke += ["--extras", ",".join(extras)]
+    sys.exit(subprocess.run(smoke, check=False, cwd=folder).returncode)
 
 
 if __name__ == "__main__":

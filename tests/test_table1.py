@@ -118,6 +118,18 @@ def test_finished_rows_are_kept_and_the_table_is_made_anew(paired: Path, made: P
     assert before == {path: path.stat().st_mtime_ns for path in (out / "v").rglob("*") if path.is_file()}
 
 
+def test_weights_that_a_killed_run_left_of_a_finished_row_are_deleted(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made, out)
+    before = {path for path in out.rglob("*") if path.suffix != ".md"}
+    for name in ("start.safetensors", "run/state.safetensors", "stage0/best.safetensors"):
+        (out / "v" / "seed-0" / name).parent.mkdir(exist_ok=True)
+        (out / "v" / "seed-0" / name).touch()
+    run(tmp_path / "data-are-not-even-read", out, ["v"])
+    after = {path for path in out.rglob("*") if path.suffix != ".md" and path.name != "stage0"}
+    assert after == before
+
+
 @pytest.mark.parametrize("budget", [Budget(steps=3, batch_size=4, epochs=1, crop=0.8), Budget()])
 def test_another_table_s_results_are_not_mixed_in(paired: Path, made: Path, budget: Budget) -> None:
     for row in ("v", "a"):  # the page would show both

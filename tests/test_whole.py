@@ -1,5 +1,6 @@
 """A file is there whole or not at all, and its checksum is that of all of it."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.whole import checksum, written_whole
+from mien.whole import checksum, folder_aside, lock, written_whole
 
 contents = st.binary(max_size=100)
 
@@ -67,6 +68,44 @@ def test_it_is_written_in_the_same_folder_so_that_renaming_is_one_step(tmp_path:
     with written_whole(tmp_path / "figures.json") as aside:
         assert aside == tmp_path / ".figures.json.part"
         aside.touch()
+
+
+@pytest.mark.parametrize("error", [None, OSError("no space left on device"), KeyboardInterrupt()])
+def test_a_folder_aside_is_gone_whatever_ends_its_context(
+    error: BaseException | None, tmp_path: Path
+) -> None:
+    place = tmp_path / "model"
+
+    def make() -> None:
+        with folder_aside(place) as aside:
+            assert aside.parent == tmp_path
+            assert aside.name.startswith(".model.")
+            (aside / "made").mkdir()
+            (aside / "made" / "weights").touch()
+            if error is not None:
+                raise error
+            (aside / "made").rename(place)
+
+    if error is None:
+        make()
+    else:
+        with pytest.raises(type(error)):
+            make()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ([] if error else ["model", "weights"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no folder can be held")
+def test_of_folders_aside_what_killed_programs_left_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    names = (".model.0123abcd.part", ".model.89abcdef.part", ".other.0123abcd.part", ".model.part", "model")
+    for name in names:
+        (tmp_path / name / "made").mkdir(parents=True)
+    held = os.open(tmp_path / names[1], os.O_RDONLY)
+    lock(held)  # as a program does that is still writing
+    with folder_aside(tmp_path / "model") as aside:
+        there = {path.name for path in tmp_path.iterdir()}
+    os.close(held)
+    assert there == {*names[1:], aside.name}
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
 
 
 @pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 5_000])

@@ -91,12 +91,9 @@ def reproduce_table1(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         table.refuse_other_results()
-        left = []
-        for row, seed in wanted:
-            if table.is_finished(row, seed):
-                table.clear(row, seed)  # what a run that was killed at its very end did not
-            else:
-                left.append((row, seed))
+        left = [(row, seed) for row, seed in wanted if not table.is_finished(row, seed)]
+        for row, seed in {*wanted} - {*left}:
+            table.clear(row, seed)  # as a run that was killed at its very end did not
         if not left:
             return write_page(out, data)
         if affwild2 and not is_prepared(folder):
