@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests torture bounds reports clean
+.PHONY: help demo serve site test check format lint types layers tests torture kills bounds reports clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,9 @@ tests: .venv-dev/.installed ## every test, the slow ones too
 torture: .venv-dev/.installed ## ten thousand hostile files; goes on where it was stopped
 	$(DEV)/python tests/torture.py .torture
 
+kills: .venv-dev/.installed ## kill -9 at two hundred random moments; goes on where it was stopped
+	$(DEV)/python tests/kills.py .kills --moments 200
+
 bounds: | python ## mien at the lowest and at the newest versions that it allows
 	$(PYTHON) supply/bounds.py lowest build-bounds/lowest
 	$(PYTHON) supply/bounds.py newest build-bounds/newest
@@ -64,7 +67,7 @@ format: .venv-dev/.installed ## format the code and mend what ruff can
 
 clean: ## remove both environments and everything that was made
 	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
-		.hypothesis .import_linter_cache .torture build-bounds supply-reports
+		.hypothesis .import_linter_cache .torture .kills build-bounds supply-reports
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv

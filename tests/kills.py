@@ -103,18 +103,21 @@ class Commands:
         return code, seconds
 
 
-def end(process: subprocess.Popen[bytes]) -> list[int]:
-    """Kills a process and its group; processes that it began elsewhere and that outlive it, killed late."""
+def end(process: subprocess.Popen[bytes]) -> list[str]:
+    """Kills a process and its group; command lines of what outlived them, and is killed late."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until = time.monotonic() + SURVIVAL
     while left := processes_of(process.pid):
         if time.monotonic() > until:
+            told = []
             for number in left:
-                with suppress(ProcessLookupError):
+                with suppress(OSError):
+                    words = Path(f"/proc/{number}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                    told.append(b" ".join(words).decode(errors="replace")[-200:])
                     os.kill(number, signal.SIGKILL)
-            return left
+            return told
         time.sleep(0.02)
     return []
 
@@ -183,7 +186,7 @@ class Trial:
         raise AssertionError
 
     def _go_on(
-        self, number: int, place: Path, temporary: Path, told: dict[str, Any], survived: list[int]
+        self, number: int, place: Path, temporary: Path, told: dict[str, Any], survived: list[str]
     ) -> dict[str, Any]:
         """Looks at what a killed run has left, runs the command again, and looks at what that leaves."""
         there = read_tree(place)
@@ -197,7 +200,7 @@ class Trial:
             "code": code,
             "differ": sorted(name for name in self.undisturbed if after.get(name) != self.undisturbed[name]),
             "left": sorted(after.keys() - self.undisturbed.keys()),
-            "survived": len(survived),
+            "survived": survived,
         }
         told["failed"] = bool(code or told["half"] or told["differ"] or told["left"] or survived)
         if not told["failed"]:
@@ -205,7 +208,7 @@ class Trial:
             place.with_suffix(".log").unlink()
         return {"verb": self._name, "number": number, **told}
 
-    def _kill(self, number: int, place: Path, temporary: Path) -> tuple[dict[str, Any], list[int]]:
+    def _kill(self, number: int, place: Path, temporary: Path) -> tuple[dict[str, Any], list[str]]:
         """Begins the command and kills it at its moment; and what outlived that."""
         chance = random.Random(f"{self._seed} {self._name} {number}")
         duration = statistics.median(self._seconds[-3:])

@@ -33,9 +33,9 @@ ENDINGS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 def main() -> None:
     """Runs the command line; `mien analyze` in a child process where the system can fork."""
-    if sys.argv[1:2] != ["analyze"] or not hasattr(os, "fork"):
-        run_command_line()
-    sys.exit(supervise(run_command_line))
+    if sys.argv[1:2] == ["analyze"] and hasattr(os, "fork"):
+        sys.exit(supervise(run_command_line))
+    run_command_line()
 
 
 def run_command_line() -> None:
@@ -149,7 +149,10 @@ def _tell_death(at: dict[str, Any], reason: str) -> None:
             f"the analysis was brought down before it had begun ({reason}); run it again, or run  mien doctor"
         )
         return
-    remove_orphans(Path(at["folder"]))
+    folder = Path(at["folder"])
+    with suppress(OSError):  # it may not be there yet, and what is not empty stays
+        remove_orphans(folder)
+        folder.rmdir()
     tell_error(
         f"{at['path']!r} brought its analysis down ({reason}) and has no report; expected a file "
         "that a player plays: convert it to .mp4; after SIGKILL see whether memory is short"

@@ -5,7 +5,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -47,7 +47,9 @@ def folder_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     aside.mkdir()
     try:
-        with _held(aside):
+        with ExitStack() as kept:
+            with suppress(OSError):  # as for `Asides`
+                kept.enter_context(_held(aside))
             yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -101,7 +103,8 @@ class Asides:
         # By lines, so that what was written is there whatever ends the program.
         file = path.open("x+", buffering=1, encoding="utf-8", newline="\n", errors="backslashreplace")
         self._files[name] = file
-        lock(file)
+        with suppress(OSError):  # a file system without locks; then nothing of it is taken for an orphan
+            lock(file)
         return file
 
     def keep(self, names: Sequence[str], instead_of: Sequence[str]) -> None:
