@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -67,10 +67,16 @@ def test_a_report_is_made_and_the_job_knows_its_files(tmp_path: Path) -> None:
 
 
 def test_what_it_tells_arrives_in_order(job: Job) -> None:
-    seen = []
-    watcher = Thread(target=lambda: [seen.append(job.what) or time.sleep(0.02) for _ in range(100)])
+    seen, over = [], Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            seen.append(job.what)
+
+    watcher = Thread(target=watch)
     watcher.start()
     apart._do_apart(job, chatty)
+    over.set()
     watcher.join()
     assert [each for each in dict.fromkeys(seen) if each] == ["step 0", "step 1", "step 2"]
     assert (job.done, job.chart, job.n_charts, job.files) == (2.0, b"\0\0", 2, {"a": 1})

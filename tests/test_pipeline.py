@@ -184,10 +184,13 @@ def test_sound_only_gives_25_rows_a_second_without_frames(folder: Path, monkeypa
     assert sum(segment.span.duration for segment in spoken.segments()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("duration", [0.006, 0.012])
-def test_sound_of_a_moment_is_complete(folder: Path, duration: float) -> None:
-    path = write_sound(folder / f"{duration}.wav", [(0.0, tone(440, duration))])
-    assert len(analyze(path).rows) == (1 if duration > 0.01 else 0)
+def test_sound_of_a_moment_has_a_row_or_is_refused(folder: Path) -> None:
+    longer, shorter = (
+        write_sound(folder / f"{seconds}.wav", [(0.0, tone(440, seconds))]) for seconds in (0.012, 0.006)
+    )
+    assert len(analyze(longer).rows) == 1
+    with pytest.raises(MediaError, match=r"^0\.006\.wav holds 0\.006 s, of which nothing is told; expected"):
+        analyze(shorter)
 
 
 def test_a_stretch_has_its_own_count_of_frames_and_is_not_taken_for_cut_short(clip: Path) -> None:

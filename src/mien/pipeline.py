@@ -95,7 +95,7 @@ class Analysis:
             if not any_rows:
                 raise MediaError(
                     f"{self.path.name} holds {self.media.duration:g} s, of which nothing is told; expected "
-                    "a picture, or 0.04 s of sound"
+                    "a picture, or 0.01 s of sound"
                 )
             self.missing = round(find_missing(self.media, holes, last_time), 3)
         elif not any_rows:
