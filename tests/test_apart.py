@@ -66,6 +66,7 @@ def test_a_report_is_made_and_the_job_knows_its_files(tmp_path: Path) -> None:
     assert job.n_charts >= 1
 
 
+@pytest.mark.slow
 def test_what_it_tells_arrives_in_order(job: Job) -> None:
     seen, over = [], Event()
 
@@ -92,16 +93,19 @@ def test_an_error_keeps_its_words(job: Job) -> None:
         apart._do_apart(job, failing)
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_is_no_fault_of_the_file(job: Job) -> None:
     with pytest.raises(RuntimeError, match="code 1"):
         apart._do_apart(job, faulty)
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_ended(job: Job) -> None:
     with pytest.raises(MediaError, match="nothing went on"):
         apart._do_apart(job, hanging, patience=1.0)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_ends_at_once(job: Job) -> None:
     began = time.monotonic()
     Thread(target=lambda: (time.sleep(0.5), setattr(job, "stopped", True))).start()
@@ -110,6 +114,7 @@ def test_a_job_that_is_stopped_ends_at_once(job: Job) -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_the_end_of_filming_is_told(job: Job) -> None:
     Thread(target=lambda: (time.sleep(0.5), setattr(job, "filmed", True))).start()
     apart._do_apart(job, filming)

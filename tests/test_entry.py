@@ -69,12 +69,14 @@ def test_a_death_before_the_first_file_is_told_once(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_child_that_hangs_is_ended(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "if k == 0: time.sleep(100)", patience=2)
     assert (code, out) == (2, "at 0\nat 1\nat 2\nat 3\n")
     assert err.startswith("mien: '0.mp4' brought its analysis down (nothing went on for 2 s)")
 
 
+@pytest.mark.slow
 def test_a_child_that_goes_on_is_waited_for(tmp_path: Path) -> None:
     what = "[(time.sleep(0.5), lifeline.held.beat()) for _ in range(8)] if k == 0 else None"
     assert run(tmp_path, what, n=1, patience=2) == (0, "at 0\n", "")
@@ -147,6 +149,7 @@ def test_a_killed_child_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
 def test_a_killed_parent_takes_its_child_along_and_the_next_run_clears_up(tmp_path: Path) -> None:
     film, out = write_silence(tmp_path / "long.wav", 600), tmp_path / "out"
@@ -167,6 +170,7 @@ def test_a_killed_parent_takes_its_child_along_and_the_next_run_clears_up(tmp_pa
     assert not list(out.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_does_not_take_what_another_is_writing(tmp_path: Path) -> None:
     analysis = start(write_silence(tmp_path / "long.wav", 600), tmp_path / "out")
     short = write_silence(tmp_path / "short.wav", 1)

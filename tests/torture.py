@@ -46,7 +46,7 @@ from mien.report import DEFAULT_FORMATS
 from mien.timeline import TimelineSettings
 from mien.whole import Original
 
-BUDGET = 60.0
+BUDGET = 180.0
 """Seconds of a case."""
 
 MOST_MEMORY = 8 << 30
