@@ -120,7 +120,7 @@ def main() -> None:
                 "runs": runs,
             }
             place = given.work / f"memory-{given.container}.json"
-            place.write_text(json.dumps(told, indent=1) + "\n")
+            place.write_text(json.dumps(told) + "\n")
         print("| film | seconds | rows | most MB |\n|---|---|---|---|")
         for minutes, run in runs.items():
             took, most = round(run["seconds"]), round(run["most"])

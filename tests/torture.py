@@ -1,4 +1,4 @@
-"""Thousands of hostile files through the whole analysis, in children that have loaded everything before.
+"""Thousands of hostile files through the whole analysis, in children that load everything once.
 
     python tests/torture.py FOLDER [--cases 10000] [--workers 2] [--minutes 55]
 
@@ -39,7 +39,6 @@ from av.stream import Disposition
 
 from hostile import Case, make_case, write_bases
 from mien import cli
-from mien.engine import open_session  # noqa: F401  loads what the children need
 from mien.errors import MienError
 from mien.readings import ReadingSettings
 from mien.report import DEFAULT_FORMATS

@@ -34,7 +34,7 @@ ENDINGS = ("SIGTERM", "SIGHUP", "SIGINT")
 def main() -> None:
     """Runs the command line; `mien analyze` in a child process where the system can fork."""
     if sys.argv[1:2] == ["analyze"] and hasattr(os, "fork"):
-        sys.exit(supervise(run_command_line))
+        sys.exit(supervise(run_analysis))
     run_command_line()
 
 
@@ -42,8 +42,13 @@ def run_command_line() -> None:
     """The command line itself, in this process."""
     from mien.cli import main as run
 
-    give_memory_back()
     run()
+
+
+def run_analysis() -> None:
+    """The command line of `mien analyze`: other verbs, such as training, use large pieces again and again."""
+    give_memory_back()
+    run_command_line()
 
 
 def give_memory_back() -> None:

@@ -47,13 +47,15 @@ PREFIX, HELD = "mien-page-", "held"
 @contextmanager
 def own_folder() -> Iterator[Path]:
     """A folder that only this user can read, deleted at the end, with those that killed queues have left."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError), (left / HELD).open() as file:
-            lock(file)
-            shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, (Path(name) / HELD).open("w") as file:
-        lock(file)
-        yield Path(name)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, (Path(name) / HELD).open("w") as own:
+        lock(own)
+        folder = Path(name)
+        for left in folder.parent.glob(f"{PREFIX}*"):
+            if left.lstat().st_uid == folder.lstat().st_uid:  # another user's could lead anywhere
+                with suppress(OSError), (left / HELD).open() as file:
+                    lock(file)
+                    shutil.rmtree(left)
+        yield folder
 
 
 class FullError(InputError):
