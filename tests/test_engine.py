@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from media_files import flat_frames, write_video
-from mien.engine import InferenceSession, open_session, refuse_altered
+from mien.engine import InferenceSession, open_session, refuse_altered, refusing
 from mien.errors import CheckpointError
 
 CONTENT = b"weights"
@@ -41,7 +41,7 @@ def test_what_is_opened_runs_on_as_many_threads_as_told(n_threads: int) -> None:
     assert session.get_modelmeta().custom_metadata_map == {"name": "doubling"}
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (n_threads, 1)
-    assert options.log_severity_level == 3
+    assert options.log_severity_level == 4, "what fails is raised, and told once"
     assert session.get_providers() == ["CPUExecutionProvider"]
 
 
@@ -67,12 +67,34 @@ def test_a_graphics_card_is_taken_where_it_is_offered(
         def run(self, *_: object) -> None:
             raise AssertionError("nothing is run")
 
-        get_modelmeta = run
+        get_modelmeta = get_inputs = get_outputs = run
 
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: offered)
     monkeypatch.setattr("onnxruntime.InferenceSession", Opened)
     open_session(b"")
     assert asked == [taken]
+
+
+@pytest.mark.parametrize("location", ["beside.bin", "../beside.bin", "{here}/beside.bin"])
+def test_weights_that_lie_in_another_file_are_not_read(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    for folder in (tmp_path, tmp_path / "below"):
+        (folder / "beside.bin").write_bytes(np.ones(2, np.float32).tobytes())
+    monkeypatch.chdir(tmp_path / "below")
+    model = onnx.load_from_string(doubling())
+    model.graph.node[0].input[1] = "w"
+    tensor = helper.make_tensor("w", TensorProto.FLOAT, [2], bytes(8), raw=True)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location.format(here=tmp_path))
+    model.graph.initializer.append(tensor)
+    told = r"^it cannot be opened \(.*\); mend it$"
+    with pytest.raises(CheckpointError, match=told) as caught, refusing("it cannot be opened", "mend it"):
+        open_session(model.SerializeToString())
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_one_thread_unless_told() -> None:

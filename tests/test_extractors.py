@@ -246,6 +246,13 @@ def test_a_length_may_be_off_by_one_step(tmp_path: Path) -> None:
         ({"rate": None}, r"features\.json: rate is 'None', which is of another form"),
         ({"rate": 0}, r"features\.json: n_features 4 or rate 0 is out of range"),
         ({"recordings": {"a": {"file": "0.npy"}}}, r"features\.json: 'a' has not file and sha256"),
+        *(
+            (
+                {"recordings": {"a": {"file": file, "sha256": ""}}},
+                rf"'a' has file '{file}', which is not a path",
+            )
+            for file in ("../0.npy", "/0.npy", "b/../../0.npy", "")
+        ),
         ({"size_px": 3}, r"features\.json: size_px unknown or lacking"),
         ({"modality": "speech"}, r"features\.json has features of speech, not of face"),
     ],

@@ -1,13 +1,18 @@
 """Checkpoints: a network comes back as it was written, and what does not fit is refused in one line."""
 
 import json
+import pickle
+import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from mien.errors import CheckpointError
@@ -106,6 +111,20 @@ def test_a_checkpoint_is_replaced_whole(face_file: Path, tmp_path: Path) -> None
     assert metadata == {"told": "yes"}
 
 
+@settings(deadline=None, max_examples=50)
+@given(place=st.floats(0, 1), bit=st.integers(0, 7))
+def test_one_flipped_bit_is_found(place: float, bit: int) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "a.safetensors"
+        tensors = {"a": torch.arange(6.0), "b": torch.tensor(3), "c": torch.ones(2, 2).bfloat16()}
+        save_tensors(tensors, {"told": "yes"}, path)
+        content = bytearray(path.read_bytes())
+        content[round(place * (len(content) - 1))] ^= 1 << bit
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"a\.safetensors is not "):
+            load_tensors(path)
+
+
 def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise SafetensorError("No space left on device")
@@ -166,6 +185,46 @@ def test_foreign_descriptions(metadata: dict[str, str], match: str, face_file: P
     tensors, _ = load_tensors(face_file)
     save_tensors(tensors, metadata, tmp_path / "foreign.safetensors")
     refused(tmp_path / "foreign.safetensors", match)
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [
+        {"widths": [16384, 16384, 16384], "depths": [64, 64, 64]},
+        {"backbone": "features", "n_features": 16384},
+        {"widths": [2**40, 128, 256]},
+        {"depths": [0, 10**9, 2]},
+        {"backbone": "features", "n_features": 2**60},
+    ],
+)
+def test_a_description_larger_than_any_memory_is_refused(
+    larger: dict[str, Any], face_file: Path, tmp_path: Path
+) -> None:
+    tensors, _ = load_tensors(face_file)
+    save_tensors(tensors, with_network(**larger), tmp_path / "large.safetensors")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(tmp_path / "large.safetensors", r"^large\.safetensors: ")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "kB"
+
+
+def test_a_pickle_under_the_name_of_a_checkpoint_is_not_opened(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    (tmp_path / "trap.safetensors").write_bytes(pickle.dumps(Trap()))
+    refused(tmp_path / "trap.safetensors", "not a whole safetensors file")
+    torch.save({"a": Trap()}, tmp_path / "trap.pt")
+    refused(tmp_path / "trap.pt", "not a whole safetensors file")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("names", [EXPRESSIONS[:7], EXPRESSIONS[::-1], ("neutral", *EXPRESSIONS[1:])])
+def test_other_classes_are_refused(names: tuple[str, ...], face_file: Path, tmp_path: Path) -> None:
+    tensors, _ = load_tensors(face_file)
+    spec = replace(some_spec(face_config()), expressions=names)
+    save_tensors(tensors, {KEY: spec.to_text()}, tmp_path / "other.safetensors")
+    refused(tmp_path / "other.safetensors", rf"other\.safetensors knows {names[0]}, .*; expected Neutral, ")
 
 
 def test_files_that_are_not_whole(face_file: Path, tmp_path: Path) -> None:

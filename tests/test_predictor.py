@@ -1,12 +1,17 @@
 """The shipped model's files: found by name, checked before use, opened only where needed."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
@@ -15,6 +20,7 @@ from mien.predictor import (
     FACE_FILES,
     SPEECH_FILES,
     FacePredictor,
+    ModelInfo,
     VoicePredictor,
     list_models,
     load_model,
@@ -121,6 +127,82 @@ def test_file_that_the_manifest_does_not_name_is_not_opened(folder: Path, name: 
         predictor(load_model(folder))
 
 
+def put_in(folder: Path, name: str, content: bytes) -> ModelInfo:
+    """The model with another file, which its manifest names as it should be."""
+    (folder / name).write_bytes(content)
+    model = read_manifest(folder)
+    write_manifest(replace(model, sha256=model.sha256 | {name: sha256(content).hexdigest()}))
+    return read_manifest(folder)
+
+
+def head(nodes: list[Any], given: list[Any], *, modality: str = "face", output: str = "probs") -> bytes:
+    """A network whose output is what these nodes make of `features`, which says it is of a modality."""
+    float32 = TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        [helper.make_tensor_value_info("features", float32, ["batch", 256])],
+        [helper.make_tensor_value_info(output, float32, given)],
+        [numpy_helper.from_array(np.array([0, 1, 7, 8], np.int64)[i : i + 1], f"n{i}") for i in range(4)],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    shipped = onnx.load(load_model().path(f"{modality}_head.onnx")).metadata_props[0]
+    network.metadata_props.add(key=shipped.key, value=shipped.value)
+    return bytes(network.SerializeToString())
+
+
+def first(n_columns: str, *then: str) -> list[Any]:
+    """Nodes that take the first columns of `features`, and do something with them."""
+    nodes = [helper.make_node("Slice", ["features", "n0", n_columns, "n1"], ["x0"])]
+    nodes += [helper.make_node(name, [f"x{i}"], [f"x{i + 1}"]) for i, name in enumerate(then)]
+    nodes[-1].output[0] = "probs"
+    return nodes
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", r"cannot be opened \(.*\); export it again"),
+        (b"\x80\x04no network", r"cannot be opened \("),
+        (
+            head(first("n3", "Softmax"), ["batch", 8], modality="speech"),
+            "is of speech, takes features and gives",
+        ),
+        (head(first("n3"), ["batch", 8], output="other"), "cannot be opened"),
+        (
+            head([helper.make_node("Relu", ["features"], ["other"])], ["batch", 256], output="other"),
+            "gives other;",
+        ),
+        (head(first("n2", "Softmax"), ["batch", 7]), r"gives float32 \(1, 7\), or what is no number"),
+        (head(first("n3", "Relu", "Neg", "Sqrt", "Log", "Sqrt"), ["batch", 8]), "or what is no number"),
+        (head(first("n3", "Transpose"), [8, "batch"]), r"gives float32 \(8, 1\)"),
+        (
+            head([helper.make_node("Reshape", ["features", "n2"], ["probs"])], ["x"]),
+            r"does not run \(.*\); export",
+        ),
+    ],
+    ids=[
+        "empty",
+        "bytes",
+        "of speech",
+        "no output",
+        "other output",
+        "7 classes",
+        "NaN",
+        "turned",
+        "does not run",
+    ],
+)
+def test_networks_that_are_other_than_they_should_be_are_refused(
+    folder: Path, content: bytes, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    crop = np.full((1, 48, 48, 3), 90, np.uint8)
+    with pytest.raises(CheckpointError, match=rf"^face_head\.onnx of model mien-b .*{told}") as caught:
+        FacePredictor(put_in(folder, FACE_FILES[1], content))(crop)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", ""), "ONNX Runtime tells nothing besides"
+
+
 def test_looking_opens_no_speech_file(folder: Path) -> None:
     for name in SPEECH_FILES:
         (folder / name).unlink()
@@ -142,6 +224,12 @@ WHOLE = {"name": "x", "voice_weight": 1, "face_weight": 1, "sha256": {}, "licenc
                 {"voice_weight": "1"},
                 {"sha256": []},
                 {"sha256": {FACE_FILES[0]: None}},
+                *(
+                    {"sha256": {name: "0"}}
+                    for name in ("../a", "/a", "a/face_head.onnx", "a", "", "manifest.json")
+                ),
+                *({"voice_weight": number} for number in (-1, math.nan, math.inf)),
+                {"voice_weight": 0, "face_weight": 0},
                 {"figures": None},
                 {"more": 1},
                 {"class_wise": None},

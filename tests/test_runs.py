@@ -8,7 +8,7 @@ import torch
 
 from mien.errors import CheckpointError
 from mien.losses import CoarseFine, CoarseFineConfig
-from mien.models.checkpoint import build_network, save_network
+from mien.models.checkpoint import build_network, load_tensors, save_network, save_tensors
 from mien.models.face import FaceNet
 from mien.recipes import override, train_face
 from mien.runs import State, copy_weights, join_processes, load_state, save_state
@@ -76,6 +76,30 @@ def test_a_state_of_another_configuration_or_a_damaged_one_is_refused(tmp_path: 
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a whole"):
         load_state(some_state(0, 0), SPEC, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "part", ["network", "average", "optimiser", "loss/mu", "loss/counts", "semi", "state"]
+)
+@pytest.mark.parametrize("change", ["lacking", "of another shape", "of another name"])
+def test_a_state_that_holds_something_else_than_it_says_is_refused(
+    part: str, change: str, tmp_path: Path
+) -> None:
+    save_state(some_state(0, 1), SPEC, tmp_path)
+    tensors, metadata = load_tensors(tmp_path / "state.safetensors")
+    if part == "state":
+        metadata["state"] = {"lacking": "{}", "of another shape": "[]", "of another name": "{"}[change]
+    else:
+        name = max(name for name in tensors if name.startswith(part))
+        tensor = tensors.pop(name)
+        if change == "of another shape":
+            tensors[name] = torch.zeros(*tensor.shape, 3)
+        elif change == "of another name":
+            tensors[name + "x"] = tensor
+    save_tensors(tensors, metadata, tmp_path / "state.safetensors")
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is not the state of this run") as caught:
+        load_state(some_state(0, 0), SPEC, tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_are_copied_into_the_same_network_only(tmp_path: Path) -> None:

@@ -13,20 +13,22 @@ from mien.spec import FORMAT, ModelSpec, fits, read_spec
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 plain = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | numbers | st.text())
-points = st.lists(st.tuples(numbers, numbers), min_size=5, max_size=5).map(tuple)
+positive = st.floats(0, 60, exclude_min=True)
+shares = st.floats(-1, 2)
+points = st.lists(st.tuples(shares, shares), min_size=5, max_size=5, unique=True).map(tuple)
 common = st.fixed_dictionaries(
     {
         "network": plain,
         "expressions": st.just(EXPRESSIONS),
-        "masked": st.lists(st.sampled_from(EXPRESSIONS), unique=True).map(tuple),
-        "temperature": numbers,
+        "masked": st.lists(st.sampled_from(EXPRESSIONS), max_size=7, unique=True).map(tuple),
+        "temperature": positive,
         "licence": st.text(),
         "training": plain,
     }
 )
 own = st.fixed_dictionaries(
-    {"modality": st.just("face"), "crop_px": st.integers(1, 512), "landmarks": points}
-) | st.fixed_dictionaries({"modality": st.just("speech"), "window": numbers})
+    {"modality": st.just("face"), "crop_px": st.integers(8, 1024), "landmarks": points}
+) | st.fixed_dictionaries({"modality": st.just("speech"), "window": positive})
 specs = st.builds(lambda shared, others: ModelSpec(**shared, **others), common, own)
 
 SPEC = ModelSpec(
@@ -68,6 +70,25 @@ def test_texts_that_are_no_specification() -> None:
 
 def changed(**values: object) -> str:
     return json.dumps(json.loads(SPEC.to_text()) | values)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("temperature", value) for value in (0, -1, float("nan"), float("inf"))),
+        *(("crop_px", value) for value in (0, 7, 1025, 10**9)),
+        *(("landmarks", value) for value in ([], [[0.1, 0.2]] * 5, [[0.1, 0.2], [0, 0], [0, 1], [1, 0]])),
+        ("landmarks", [[0.1, 0.2], [0, 0], [0, 1], [1, 0], [float("nan"), 0]]),
+        ("landmarks", [[0.1, 0.2], [0, 0], [0, 1], [1, 0], [1e300, 0]]),
+        *(("masked", value) for value in (EXPRESSIONS, ["Contempt"])),
+        *(("window", value) for value in (0, -3.2, 61, float("nan"))),
+    ],
+)
+def test_values_that_no_model_has(name: str, wrong: object) -> None:
+    speech = {"modality": "speech", "crop_px": None, "landmarks": None, "window": 3.2}
+    refused(
+        changed(**((speech if name == "window" else {}) | {name: wrong})), rf"its {name} is .*; expected "
+    )
 
 
 def test_a_model_without_what_its_input_is_cut_by() -> None:

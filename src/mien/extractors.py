@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from mien.engine import open_session, refuse_altered
+from mien.engine import open_session, refuse_altered, refusing
 from mien.errors import CheckpointError, DatasetError
 from mien.faces import FERPLUS_LANDMARKS, Template, align
 from mien.spans import COLUMNS_PER_SECOND
 from mien.spec import fits
 from mien.speech import N_MELS
-from mien.whole import checksum
+from mien.whole import checksum, lies_below
 from mien.windows import N_COLUMNS, WINDOW, cut_window
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class FolderForm:
         for name, each in self.recordings.items():
             if each.keys() != {"file", "sha256"}:
                 raise ValueError(f"{name!r} has not file and sha256, and nothing else")
+            if not lies_below(each["file"]):
+                raise ValueError(f"{name!r} has file {each['file']!r}, which is not a path below the folder")
 
 
 class FaceExtractor:
@@ -293,19 +295,13 @@ class _Network:
             wanted=f"{path.stem}.json says",
             mend="; give the file that was meant",
         )
-        try:
+        with refusing(f"{path} cannot be opened", "export it again"):
             self._session = open_session(content, n_threads=n_threads)
-        except Exception as error:  # ONNX Runtime's have no name that its version promises
-            raise CheckpointError(f"{path} cannot be opened: {_short(error)}; export it again") from None
 
     def __call__(self, array: np.ndarray, n_rows: int) -> Float32[np.ndarray, "rows D"]:
-        try:
+        told = f"{self.path} does not take {array.dtype} {array.shape} as {self.form.input!r}"
+        with refusing(told, f"mend {self.path.stem}.json"):
             [given] = self._session.run([self.form.output], {self.form.input: array})
-        except Exception as error:  # as above
-            raise CheckpointError(
-                f"{self.path} does not take {array.dtype} {array.shape} as {self.form.input!r} "
-                f"({_short(error)}); mend {self.path.stem}.json"
-            ) from None
         shape = np.shape(given)
         if np.size(given) != n_rows * self.form.n_features or shape[-1] not in (1, self.form.n_features):
             raise CheckpointError(

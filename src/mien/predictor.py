@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 
 from mien.classwise import ClassWise, Fusion, Rule, find_rule, read_class_wise, read_fusion
-from mien.engine import open_session, refuse_altered
+from mien.engine import open_session, refuse_altered, refusing
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.extractors import FaceExtractor, SpeechExtractor
-from mien.spec import KEY, ModelSpec, fits, read_spec
+from mien.fusion import check_weights
+from mien.spec import KEY, fits, read_spec
 from mien.windows import QUIETEST
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, UInt8
-
-    from mien.engine import InferenceSession
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the models that come with the package, one folder each."""
@@ -39,6 +38,15 @@ EXTRACTORS = ("face_encoder.json", "speech_encoder.json")
 """Beside an encoder that is an extractor of the user's own: what it takes and gives."""
 OPTIONAL = {"class_wise", "fusion", "voice_of"}
 """What a manifest need not hold."""
+FILES = {*FACE_FILES, *SPEECH_FILES, *EXTRACTORS, "face.safetensors", "speech.safetensors"}
+"""What a model is made of; a manifest names no others, and so none elsewhere."""
+FORMS = {
+    FACE_FILES[0]: ("face", ["crops"], "features"),
+    FACE_FILES[1]: ("face", ["features"], "probs"),
+    SPEECH_FILES[0]: ("speech", ["log_mel", "column_mask"], "steps"),
+    SPEECH_FILES[1]: ("speech", ["steps", "column_mask"], "probs"),
+}
+"""Modality, inputs and output of the networks in these files."""
 VOICE_FILES = (*SPEECH_FILES, "speech.safetensors", EXTRACTORS[1])
 """What a model may share with another."""
 
@@ -90,6 +98,58 @@ class ModelInfo:
         return find_rule(fusion, (self.voice_weight, self.face_weight), self.class_wise)
 
 
+class Part:
+    """A checked file of a model, ready to run.
+
+    Args:
+        model: The model.
+        file_name: Of one of its networks.
+        n_threads: Threads that share an operator.
+
+    Raises:
+        CheckpointError: The file is absent, is not the one that the manifest names, or another network.
+    """
+
+    def __init__(self, model: ModelInfo, file_name: str, n_threads: int) -> None:
+        content = read_part(model, file_name)
+        self._told = f"{file_name} of model {model.name}"
+        with refusing(f"{self._told} cannot be opened", "export it again"):
+            self._session = open_session(content, n_threads=n_threads)
+        self.spec = read_spec(self._session.get_modelmeta().custom_metadata_map.get(KEY), file_name)
+        modality, inputs, output = FORMS[file_name]
+        takes = [each.name for each in self._session.get_inputs()]
+        gives = [each.name for each in self._session.get_outputs()]
+        if (self.spec.modality, sorted(takes), gives) != (modality, sorted(inputs), [output]):
+            raise CheckpointError(
+                f"{self._told} is of {self.spec.modality}, takes {', '.join(takes)} and gives "
+                f"{', '.join(gives)}; expected {modality}, {', '.join(inputs)} and {output}; export it again"
+            )
+        self._gives_probs = output == "probs"
+        self._n_axes = 3 if output == "steps" else 2
+
+    def __call__(self, **inputs: np.ndarray) -> Float32[np.ndarray, "rows ..."]:
+        """What the network says of rows of its inputs, which are given by their names.
+
+        Raises:
+            CheckpointError: It does not take them, or gives no numbers of the form that it should.
+        """
+        with refusing(f"{self._told} does not run", "export it again"):
+            [given] = self._session.run(None, inputs)
+        n_rows = len(next(iter(inputs.values())))
+        shape = np.shape(given)
+        if (
+            shape[:1] != (n_rows,)
+            or len(shape) != self._n_axes
+            or (self._gives_probs and shape[1] != len(EXPRESSIONS))
+            or given.dtype != np.float32
+            or not np.isfinite(given).all()
+        ):
+            raise CheckpointError(
+                f"{self._told} gives {np.asarray(given).dtype} {shape}, or what is no number; export it again"
+            )
+        return np.asarray(given)
+
+
 class FacePredictor:
     """Probabilities of the eight expressions for face crops."""
 
@@ -100,22 +160,20 @@ class FacePredictor:
             read_part(model, FACE_FILES[0])
             self._extractor = FaceExtractor(model.path(FACE_FILES[0]), n_threads=n_threads)
         else:
-            self._encoder, _ = open_part(model, FACE_FILES[0], n_threads)
-        self._head, self.spec = open_part(model, FACE_FILES[1], n_threads)
+            self._encoder = Part(model, FACE_FILES[0], n_threads)
+        self._head = Part(model, FACE_FILES[1], n_threads)
+        self.spec = self._head.spec
 
     def __call__(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces 8"]:
         """One row for each RGB crop, aligned by the model's own template."""
         # one face at a time: on few cores ONNX Runtime is slower per face in batches
-        return np.concatenate(
-            [self._head.run(None, {"features": self.encode(crop[None])})[0] for crop in crops]
-        )
+        return np.concatenate([self._head(features=self.encode(crop[None])) for crop in crops])
 
     def encode(self, crops: UInt8[np.ndarray, "faces side side 3"]) -> Float32[np.ndarray, "faces features"]:
         """Feature vectors of RGB crops."""
         if self._extractor is not None:
             return np.stack([self._extractor(crop) for crop in crops])
-        features: Float32[np.ndarray, "faces features"] = self._encoder.run(None, {"crops": crops})[0]
-        return features
+        return self._encoder(crops=crops)
 
 
 class VoicePredictor:
@@ -128,24 +186,23 @@ class VoicePredictor:
             read_part(model, SPEECH_FILES[0])
             self._extractor = SpeechExtractor(model.path(SPEECH_FILES[0]), n_threads=n_threads)
         else:
-            self._encoder, _ = open_part(model, SPEECH_FILES[0], n_threads)
-        self._head, self.spec = open_part(model, SPEECH_FILES[1], n_threads)
+            self._encoder = Part(model, SPEECH_FILES[0], n_threads)
+        self._head = Part(model, SPEECH_FILES[1], n_threads)
+        self.spec = self._head.spec
 
     def __call__(
         self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
     ) -> Float32[np.ndarray, "windows 8"]:
         """One row for each window; `mask` says which columns lie inside the file."""
         steps, there = self.encode(log_mel, mask)
-        told = {"steps": steps, "column_mask": there}
-        probs: Float32[np.ndarray, "windows 8"] = self._head.run(None, told)[0]
-        return probs
+        return self._head(steps=steps, column_mask=there)
 
     def encode(
         self, log_mel: Float32[np.ndarray, "windows 64 320"], mask: Bool[np.ndarray, "windows 320"]
     ) -> tuple[Float32[np.ndarray, "windows features steps"], Bool[np.ndarray, "windows parts"]]:
         """Steps of features, and which columns, or of an extractor which steps, lie inside the file."""
         if self._extractor is None:
-            return self._encoder.run(None, {"log_mel": log_mel, "column_mask": mask})[0], mask
+            return self._encoder(log_mel=log_mel, column_mask=mask), mask
         heard = np.where(mask[:, None], log_mel, np.float32(QUIETEST))
         steps = np.stack([self._extractor(window).T for window in heard])
         middles = (np.arange(steps.shape[2]) + 0.5) * mask.shape[1] / steps.shape[2]
@@ -204,15 +261,20 @@ def read_manifest(folder: Path) -> ModelInfo:
     for name, kind in kinds.items():
         if not fits(told[name], kind):
             raise CheckpointError(f"{source}: its {name} is {told[name]!r}; export the model again")
+    if strange := told["sha256"].keys() - FILES:
+        raise CheckpointError(
+            f"{source} names {min(strange)!r}, which is no file of a model; export it again"
+        )
     if "class_wise" in told:
         told["class_wise"] = read_class_wise(told["class_wise"], EXPRESSIONS, source)
-    if "fusion" in told:
-        try:
+    try:
+        check_weights(told["voice_weight"], told["face_weight"])
+        if "fusion" in told:
             told["fusion"] = read_fusion(told["fusion"])
-        except InputError as error:
-            raise CheckpointError(f"{source}: its {error}; export the model again") from None
-        if told["fusion"] == "class_wise" and "class_wise" not in told:
-            raise CheckpointError(f"{source} fuses class_wise but has no such rule; export the model again")
+    except InputError as error:
+        raise CheckpointError(f"{source}: its {error}; export the model again") from None
+    if told.get("fusion") == "class_wise" and "class_wise" not in told:
+        raise CheckpointError(f"{source} fuses class_wise but has no such rule; export the model again")
     if "voice_of" in told and told["voice_of"] not in shipped_names():
         raise CheckpointError(
             f"{source} shares the voice of {told['voice_of']!r}, which does not come with this version; "
@@ -233,17 +295,6 @@ def write_manifest(model: ModelInfo) -> None:
     if rule is not None:
         told["class_wise"] = rule.as_dict(EXPRESSIONS)
     (model.folder / MANIFEST).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-
-
-def open_part(model: ModelInfo, file_name: str, n_threads: int) -> tuple[InferenceSession, ModelSpec]:
-    """A checked file of a model, ready to run, and what it says of itself.
-
-    Raises:
-        CheckpointError: The file is absent or is not the one that the manifest names.
-    """
-    session = open_session(read_part(model, file_name), n_threads=n_threads)
-    metadata = session.get_modelmeta().custom_metadata_map
-    return session, read_spec(metadata.get(KEY), file_name)
 
 
 def read_part(model: ModelInfo, file_name: str) -> bytes:

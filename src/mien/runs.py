@@ -18,7 +18,7 @@ from mien.models.speech import SpeechNet
 from mien.semi import SemiState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -155,21 +155,48 @@ def copy_weights(start: Path, network: nn.Module) -> None:
 
 def save_state(state: State, spec: ModelSpec, out: Path) -> None:
     """Writes everything that the next step depends on as one file."""
+    told = {"step": state.step, "history": state.history, "best": state.best}
+    metadata = {"state": json.dumps(told), "spec": spec.to_text()}
+    save_tensors(tensors_of(state), metadata, out / "state.safetensors")
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """Every tensor that the next step depends on, by the name that it has in the file."""
     tensors = {f"network/{name}": tensor for name, tensor in state.network.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in state.average.items()}
     for index, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
     tensors |= {"loss/mu": state.loss.mu, "loss/counts": state.counts}
-    tensors |= {f"semi/{name}": tensor for name, tensor in state.semi._asdict().items()}
-    told = {"step": state.step, "history": state.history, "best": state.best}
-    save_tensors(tensors, {"state": json.dumps(told), "spec": spec.to_text()}, out / "state.safetensors")
+    return tensors | {f"semi/{name}": tensor for name, tensor in state.semi._asdict().items()}
 
 
 def load_state(state: State, spec: ModelSpec, out: Path) -> None:
-    """Fills a new state from the file that `save_state` wrote."""
+    """Fills a new state from the file that `save_state` wrote.
+
+    Raises:
+        CheckpointError: It is not whole, of another run, or holds something else than it says.
+    """
     tensors, metadata = load_tensors(out / "state.safetensors")
     if metadata.get("spec") != spec.to_text():
         raise CheckpointError(f"{out} holds a run of another configuration or data; give another --out")
+    try:
+        fill_state(state, tensors, metadata)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        short = " ".join(str(error).split())[:99]
+        raise CheckpointError(
+            f"{out / 'state.safetensors'} is not the state of this run ({short}); remove it to begin anew"
+        ) from None
+
+
+def fill_state(state: State, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Fills a new state with what `save_state` wrote.
+
+    Raises:
+        ValueError: Tensors are of other names or shapes. Text that is damaged raises others of Python.
+    """
+    wanted = {name: tensor.shape for name, tensor in tensors_of(state).items()}
+    if wanted != {name: each.shape for name, each in tensors.items() if not name.startswith("optimiser/")}:
+        raise ValueError("tensors of other names or shapes")
     told = json.loads(metadata["state"])
     state.step, state.history, state.best = told["step"], told["history"], told["best"]
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
@@ -178,13 +205,19 @@ def load_state(state: State, spec: ModelSpec, out: Path) -> None:
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor.to(state.team.device)
     state.network.load_state_dict(parts["network"])
-    for name, tensor in parts["average"].items():
-        state.average[name].copy_(tensor)  # which lie in memory as they did
+    for name, tensor in state.average.items():
+        tensor.copy_(parts["average"][name])  # which lie in memory as they did
     state.loss.mu, state.counts = parts["loss"]["mu"], parts["loss"]["counts"]
     state.semi = SemiState(**parts["semi"])
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimiser"].items():
-        index, _, kind = name.partition("/")
-        moments.setdefault(int(index), {})[kind] = tensor
+        place, _, kind = name.partition("/")
+        moments.setdefault(int(place), {})[kind] = tensor
+    weights = [weight for group in state.optimiser.param_groups for weight in group["params"]]
+    for index, kinds in moments.items():
+        if kinds.keys() != moments[0].keys() or any(
+            each.dim() and each.shape != weights[index].shape for each in kinds.values()
+        ):
+            raise ValueError("moments of other names or shapes")
     whole = state.optimiser.state_dict()
     state.optimiser.load_state_dict({"state": moments, "param_groups": whole["param_groups"]})

@@ -7,19 +7,39 @@ window, temperature, licence.
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import CheckpointError
 from mien.expressions import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEY = "mien"
 """Name under which the text stands in the metadata of safetensors and ONNX files."""
 
 FORMAT = 1
 """Version of this text; files of another version are refused."""
+
+
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "masked": (lambda names: {*names} < {*EXPRESSIONS}, "names of some of the expressions"),
+    "temperature": (lambda divisor: 0 < divisor < math.inf, "a number above 0"),
+    "crop_px": (lambda side: 8 <= side <= 1024, "8 to 1024 pixels"),
+    "landmarks": (
+        lambda points: (
+            len({*map(tuple, points)}) == 5 == len(points)
+            and all(abs(each) < 10 for point in points for each in point)
+        ),
+        "five different points, in units of the crop's side",
+    ),
+    "window": (lambda seconds: 0 < seconds <= 60, "seconds above 0, at most 60"),
+}
+"""What values must be, beyond their types, wherever they are not None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +111,11 @@ def read_spec(text: str | None, source: str) -> ModelSpec:
         raise CheckpointError(
             f"{source} knows {', '.join(values['expressions'])}; expected {', '.join(EXPRESSIONS)}"
         )
+    for name, (holds, expected) in RANGES.items():
+        if values[name] is not None and not holds(values[name]):
+            raise CheckpointError(
+                f"{source}: its {name} is {values[name]!r}; expected {expected}; export it again"
+            )
     if values["landmarks"] is not None:
         values["landmarks"] = tuple((float(x), float(y)) for x, y in values["landmarks"])
     return ModelSpec(**values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TextIO
 
 from mien.errors import InputError
@@ -59,6 +59,16 @@ def checksum(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal, read at constant memory."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def lies_below(name: str) -> bool:
+    """Whether a path that a file tells stays inside the folder that it is relative to.
+
+    >>> lies_below("a/b.npy"), lies_below("../b.npy"), lies_below("/b.npy"), lies_below("")
+    (True, False, False, False)
+    """
+    path = PurePath(name)
+    return bool(path.parts) and not path.anchor and ".." not in path.parts and "\0" not in name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

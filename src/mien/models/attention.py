@@ -61,8 +61,8 @@ class GCSAConfig:
 
     def __post_init__(self) -> None:
         refuse_no_divisors(groups=self.groups, ratio=self.ratio)
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            raise InputError(f"kernel is {self.kernel}; expected an odd number, 1 or more")
+        if self.kernel not in range(1, 32, 2):
+            raise InputError(f"kernel is {self.kernel}; expected an odd number, 1 to 31")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

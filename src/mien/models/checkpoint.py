@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from dataclasses import MISSING, fields, is_dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +13,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from mien.errors import CheckpointError
+from mien.errors import CheckpointError, InputError
 from mien.models.face import FaceNet, FaceNetConfig
 from mien.models.network import ExpressionNet, ExpressionNetConfig
 from mien.models.speech import SpeechNet, SpeechNetConfig
 from mien.spec import KEY, ModelSpec, fits, read_spec
 from mien.whole import written_whole
+
+DIGEST = "sha256"
+"""Name under which the checksum stands in a file's metadata."""
 
 Config = TypeVar("Config")
 
@@ -43,8 +48,11 @@ def load_network(path: Path) -> tuple[FaceNet | SpeechNet | ExpressionNet, Model
     """
     tensors, metadata = load_tensors(path)
     spec = read_spec(metadata.get(KEY), path.name)
-    network = build_network(spec)
-    wanted = network.state_dict()
+    try:
+        with torch.device("meta"):  # shapes alone: what is described may be larger than any memory
+            wanted = build_network(spec).state_dict()
+    except InputError as error:
+        raise CheckpointError(f"{path.name}: {error}") from None
     misfits = sorted(
         name
         for name in wanted.keys() | tensors.keys()
@@ -54,19 +62,21 @@ def load_network(path: Path) -> tuple[FaceNet | SpeechNet | ExpressionNet, Model
         raise CheckpointError(
             f"{path.name}: {len(misfits)} weights do not fit the network it describes, first {misfits[0]!r}"
         )
+    network = build_network(spec)
     network.load_state_dict(tensors)
     return network.float().eval(), spec
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, str], path: Path) -> None:
-    """Writes named tensors and text as one safetensors file, whole or not at all.
+    """Writes named tensors and text as one safetensors file, with their checksum, whole or not at all.
 
     Raises:
         OSError: There is no room for it, or it may not be written there.
     """
     with written_whole(path) as aside:
         try:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(whole, aside, metadata | {DIGEST: digest_of(tensors, metadata)})
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written ({error})") from error
 
@@ -75,16 +85,33 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Named tensors and text of a safetensors file.
 
     Raises:
-        CheckpointError: The file is absent or not whole.
+        CheckpointError: The file is absent, not whole, or not what was written.
     """
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = dict(handle.metadata() or {})
-        return load_file(path), metadata
+        tensors = load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is not there; give a checkpoint written by `mien train`") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
+    written = metadata.pop(
+        DIGEST, None
+    )  # the shipped files, which manifests hold the checksums of, have none
+    if written not in (None, digest_of(tensors, metadata)):
+        raise CheckpointError(
+            f"{path} is not what was written: it was damaged or altered; train or export again"
+        )
+    return tensors, metadata
+
+
+def digest_of(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    """The sha256 of named tensors and text, in whichever order they are."""
+    digest = sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_config(kind: type[Config], values: Any) -> Config:

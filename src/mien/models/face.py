@@ -14,6 +14,7 @@ from torch import nn
 from mien.errors import InputError
 from mien.models.attention import FEWEST_CHANNELS, AttentionConfig, build_attention, shuffle_channels
 from mien.models.layers import (
+    MOST_FEATURES,
     N_FEATURES,
     conv_bn_relu,
     depthwise_bn_relu,
@@ -26,6 +27,9 @@ from mien.models.resnet import ClipResNet18, ResNet18
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+MOST_BLOCKS = 64
+"""Of RHCNN between two attentions: a file cannot ask for more than fits any memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,15 @@ class FaceNetConfig:
             raise InputError(f"input_px is {self.input_px}; expected 8 to 512 pixels, such as 48")
         if not {*self.stem_strides} <= {1, 2}:
             raise InputError(f"stem_strides are {self.stem_strides}; expected twice 1 or 2")
-        if self.depths[0] < 0 or min(self.depths[1:]) < 1:
-            raise InputError(f"depths are {self.depths}; expected 0 or more, then twice 1 or more")
-        if min(self.widths) < FEWEST_CHANNELS or any(width % FEWEST_CHANNELS for width in self.widths):
-            raise InputError(f"widths are {self.widths}; expected three multiples of {FEWEST_CHANNELS}")
+        if self.depths[0] < 0 or min(self.depths[1:]) < 1 or max(self.depths) > MOST_BLOCKS:
+            raise InputError(
+                f"depths are {self.depths}; expected 0 or more, then twice 1 or more, at most {MOST_BLOCKS}"
+            )
+        if not {*self.widths} <= {*range(FEWEST_CHANNELS, MOST_FEATURES + 1, FEWEST_CHANNELS)}:
+            raise InputError(
+                f"widths are {self.widths}; expected three multiples of {FEWEST_CHANNELS}, "
+                f"at most {MOST_FEATURES}"
+            )
         if self.reads_sequences and self.stem_strides != (2, 2):
             raise InputError(
                 f"stem_strides are {self.stem_strides}, but {self.backbone} has a stem of one stride; "

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 N_FEATURES = 256
 """Width D of both encoders' features."""
 
+MOST_FEATURES = 16384
+"""That any layer has: a file cannot ask for more than fits any memory."""
+
 
 class Depthwise(nn.Conv2d):
     """A convolution with one filter a channel, which keeps the size but for its stride."""
@@ -70,10 +73,10 @@ def refuse_width(backbone: str, n_features: int | None) -> None:
     """Checks that a width of given features stands beside the backbone that has none of its own.
 
     Raises:
-        InputError: It stands beside another one, or is below 1.
+        InputError: It stands beside another one, is below 1, or above `MOST_FEATURES`.
     """
-    if n_features is not None and (backbone != "features" or n_features < 1):
+    if n_features is not None and (backbone != "features" or not 1 <= n_features <= MOST_FEATURES):
         raise InputError(
-            f"n_features is {n_features} with backbone {backbone!r}; it is 1 or more, and of "
+            f"n_features is {n_features} with backbone {backbone!r}; it is 1 to {MOST_FEATURES}, and of "
             "backbone 'features' alone, which is set before it"
         )
