@@ -81,6 +81,30 @@ def test_a_mistake_of_mien_itself_does_not_stop_the_queue(
     assert following.state == "done"
 
 
+def test_what_is_logged_holds_no_path_but_the_name(
+    jobs: Jobs, film: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(job: Job) -> None:
+        raise RuntimeError(f"cannot open {job.path}")
+
+    monkeypatch.setattr(lineup, "report_apart", fail)
+    job = enter(jobs, film)
+    until(lambda: is_over(job))
+    [record] = caplog.records
+    assert record.getMessage().startswith("film.mp4: RuntimeError: cannot open film.mp4 (lineup.py:")
+    assert "/" not in record.getMessage()
+
+
+def test_a_film_longer_than_is_taken_is_refused(tmp_path: Path, film: Path) -> None:
+    with Jobs(tmp_path / "jobs", longest=1.0) as jobs:
+        job = enter(jobs, film)
+        until(lambda: is_over(job))
+    assert job.state == "failed"
+    assert job.message.startswith(
+        "film.mp4 is 0:02 long, and up to 0:01 are taken; cut it, or use mien analyze"
+    )
+
+
 def test_cancelling_ends_what_runs_and_what_waits(jobs: Jobs, film: Path) -> None:
     running, waiting, last = (enter(jobs, film, name=f"{n}.mp4") for n in range(3))
     until(lambda: running.state == "analyzing" and running.done > 0)

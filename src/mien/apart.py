@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError, MediaError, MienError
 from mien.jobs import Cancelled, make_report, watch_live
+from mien.logs import told_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def _take(job: Job, told: dict[str, Any] | BaseException | None) -> bool:
 
 def _death(name: str, code: int) -> Exception:
     if code >= 0:
-        return RuntimeError(f"the process ended with code {code}, and has said why")
+        return RuntimeError(f"the process ended with code {code}")
     return MediaError(
         f"{name} brought its analysis down ({signal.Signals(-code).name}); expected a file that a player "
         "plays: convert it to .mp4"
@@ -132,6 +133,8 @@ def _work(work: Work, job: Job, pipe: Connection) -> None:
         ended = InputError(str(error))  # of each kind not all can be sent
     except (OSError, Cancelled) as error:
         ended = error
+    except Exception as error:
+        ended = RuntimeError(told_briefly(error))
     finally:
         over.set()
         telling.join()

@@ -34,6 +34,9 @@ LONGEST_NAME = 120
 OUT_OF_SIGHT = 3.0
 """Seconds without anything new after which what is being filmed counts as over."""
 
+LONGEST = 7200.0
+"""Seconds of a film that are taken: those who come after it wait as long as it takes."""
+
 State = Literal["arriving", "live", "waiting", "analyzing", "done", "failed", "cancelled"]
 
 
@@ -68,6 +71,8 @@ class Job:
     name: str
     folder: Path
     wishes: Wishes
+    longest: float = LONGEST
+    """Seconds of it that are taken."""
     state: State = "arriving"
     what: str = ""
     """What is being done."""
@@ -118,7 +123,7 @@ def watch_live(job: Job) -> None:
                 job.what, job.done, job.dropped = "live", row.time, running.n_dropped
                 growing.write_row(row)
                 yield row
-                if job.stopped or job.filmed:
+                if job.stopped or job.filmed or row.time > job.longest:
                     return
 
         for segment in segments(shown(), running.timeline):
@@ -135,6 +140,11 @@ def make_report(job: Job) -> None:
     def drive(what: str, done: float, total: float) -> None:
         if job.stopped:
             raise Cancelled
+        if max(done, total) > job.longest:
+            raise InputError(
+                f"{job.name} is {clock(max(done, total))} long, and up to {clock(job.longest)} are taken; "
+                "cut it, or use  mien analyze  on the command line, which takes any length"
+            )
         job.what, job.done, job.total = what, done, total
 
     drive("opening", 0, 0)

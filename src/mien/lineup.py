@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from mien.apart import prepare, report_apart, watch_apart
 from mien.errors import InputError, MienError
-from mien.jobs import Cancelled, Job, State, Wishes, plain_name
+from mien.jobs import LONGEST, Cancelled, Job, State, Wishes, plain_name
+from mien.logs import told_briefly
 from mien.whole import lock
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Jobs:
     Args:
         folder: Where files and reports lie meanwhile; made here, and deleted at the end.
         largest: Bytes of a file that is taken.
+        longest: Seconds of a film that are taken.
         left_after: Seconds without a look after which what is not finished is given up.
         kept_for: Seconds without a look after which what is finished is deleted.
     """
@@ -77,10 +79,12 @@ class Jobs:
         folder: Path,
         *,
         largest: int = LARGEST,
+        longest: float = LONGEST,
         left_after: float = LEFT_AFTER,
         kept_for: float = KEPT_FOR,
     ) -> None:
         self.largest = largest
+        self._longest = longest
         self._folder = folder
         self.kept_for = kept_for
         self._left_after = left_after
@@ -115,8 +119,14 @@ class Jobs:
             InputError: The file is too large.
         """
         self.refuse_size(size)
-        job = Job(token=secrets.token_urlsafe(16), name=plain_name(name), folder=Path(), wishes=wishes)
-        job.folder = self._folder / job.token
+        token = secrets.token_urlsafe(16)
+        job = Job(
+            token=token,
+            name=plain_name(name),
+            folder=self._folder / token,
+            wishes=wishes,
+            longest=self._longest,
+        )
         with self._changed:
             if sum(each.state in ("arriving", "waiting") for each in self._jobs.values()) >= MOST_WAITING:
                 raise FullError(f"{MOST_WAITING} files are waiting already; try again in some minutes")
@@ -155,8 +165,8 @@ class Jobs:
             watch_apart(job)
         except Cancelled:
             return
-        except Exception:  # what was filmed is analyzed in any case, and what is wrong with it told then
-            logger.exception("%s", job.name)
+        except Exception as error:  # what was filmed is analyzed in any case, and what is wrong told then
+            logger.error("%s: %s", job.name, told_briefly(error))
         self.enter(job)
 
     def enter(self, job: Job) -> None:
@@ -218,8 +228,8 @@ class Jobs:
             state = "cancelled"
         except (MienError, OSError) as error:
             job.message = " ".join(str(error).replace(str(job.path), job.name).split())
-        except Exception:  # whatever it is, the next in the queue shall not suffer
-            logger.exception("%s", job.name)
+        except Exception as error:  # whatever it is, the next in the queue shall not suffer
+            logger.error("%s: %s", job.name, told_briefly(error))
             job.message = f"mien itself failed on {job.name}; where it runs it says why"
         with self._changed:
             whole = state == "done" and job.token in self._jobs

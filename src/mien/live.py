@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -205,6 +206,7 @@ class Live:
 
     def provenance(self) -> dict[str, Any]:
         """What the rows come from: versions, settings, and how quickly they came."""
+        source = self._capture.source
         quantiles = np.quantile(self.latencies, [0.5, 0.95]) if self.latencies else np.zeros(2)
         return {
             "mien": version("mien"),
@@ -212,7 +214,7 @@ class Live:
             "weights_sha256": self.model.sha256,
             "reading": asdict(self.reading),
             "timeline": asdict(self.timeline),
-            "file": self._capture.source,
+            "file": source if "://" in source else Path(source).name,
             "live": True,
             "duration_s": round(monotonic() - self._began, 3),
             "width_px": self._capture.width,

@@ -30,6 +30,7 @@ def serve(
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     largest_mb: Annotated[int, typer.Option(min=1, help="Largest file that is taken, MB.")] = 1000,
+    longest_min: Annotated[int, typer.Option(min=1, help="Longest film that is taken, minutes.")] = 120,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve the page: drop files, watch their timelines grow, take reports away [web]."""
@@ -39,6 +40,7 @@ def serve(
     import uvicorn
 
     from mien.lineup import Jobs, own_folder
+    from mien.logs import log_without_paths
     from mien.web import create_app, is_loopback
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -56,14 +58,15 @@ def serve(
     address = f"http://{shown}:{listening.getsockname()[1]}"
     with (
         own_folder() as folder,
-        Jobs(folder / "jobs", largest=largest_mb * 1_000_000) as jobs,
+        Jobs(folder / "jobs", largest=largest_mb * 1_000_000, longest=longest_min * 60.0) as jobs,
     ):
         typer.echo(f"The page is at {address}; Ctrl-C ends it and deletes what it holds.")
         if not is_loopback(host):
             typer.echo("Whoever reaches this address can send files; there is no password.")
         if browser:
             webbrowser.open(address)
-        config = uvicorn.Config(create_app(jobs, host), log_level="warning", access_log=False, lifespan="off")
+        log_without_paths()
+        config = uvicorn.Config(create_app(jobs, host), log_config=None, access_log=False, lifespan="off")
         uvicorn.Server(config).run(sockets=[listening])
 
 
