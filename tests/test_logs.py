@@ -56,8 +56,8 @@ def test_a_record_holds_no_folder_in_its_traceback_either() -> None:
 
 def test_libraries_log_by_it_too() -> None:
     code = (
-        "import logging; from mien.logs import log_without_paths; log_without_paths(); log = logging.getLogger('a');"
-        "log.warning('not /tmp/x/y.sock'); log.info('quiet')"
+        "import logging; from mien.logs import log_without_paths; log_without_paths();"
+        "log = logging.getLogger('a'); log.warning('not /tmp/x/y.sock'); log.info('quiet')"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (told.stdout, told.stderr) == ("", "WARNING: not y.sock\n")

@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.chart import COLOURS, LIGHT_INK
 from mien.container import open_source, read_packets
+from mien.detection import STILL_PX, RetinaFace
 from mien.errors import InputError
 from mien.media import probe, read_frames
 from mien.segments import who
@@ -51,6 +52,9 @@ SHOWN_PERSONS = 4
 BLUR_WIDTH = 1.5
 """Sides of a face's box that are made unrecognisable with it."""
 
+HIDDEN_FROM = 0.3
+"""Confidence from which what may be a face is hidden: rather a pattern too many than a face too few."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
@@ -77,7 +81,8 @@ def annotate(
         original: The film.
         marks: Of frames, by their number, rising; a frame that is not named has none.
         out: Where it goes.
-        blur: Faces are made unrecognisable.
+        blur: Faces are made unrecognisable: those of the marks, and whatever a detector takes for one, be it
+            too small for a row, outside the part or the seconds that were analyzed, or one of a crowd.
         hook: Told how far it is.
 
     Raises:
@@ -87,7 +92,7 @@ def annotate(
     media = probe(original)
     if not media.has_video:
         raise InputError(f"{original.name} has no picture to be annotated; leave the format video out")
-    following, history = _Following(marks), _History()
+    following, history, hide = _Following(marks), _History(), _Hiding() if blur else None
     with av.open(str(out), "w", format="mp4") as film:
         picture = _open_picture(film, media.width, media.height, media.fps)
         with _Sound(original, film) as sound:
@@ -96,9 +101,8 @@ def annotate(
                     hook("drawing into the film", frame.time, media.duration)
                 of_frame = following.at(frame.index)
                 image = frame.image.copy()
-                if blur:
-                    for mark in of_frame:
-                        _blur(image, mark)
+                if hide is not None:
+                    hide(image, of_frame)
                 history.add(frame.time, of_frame)
                 _draw(image, of_frame)
                 history.draw(image, frame.time)
@@ -210,9 +214,24 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def _blur(image: UInt8[np.ndarray, "height width 3"], mark: Mark) -> None:
+class _Hiding:
+    """Makes faces unrecognisable in one frame after the other."""
+
+    def __init__(self) -> None:
+        self._detect = RetinaFace(detect_px=STILL_PX, threshold=HIDDEN_FROM)
+        self._before: list[tuple[float, ...]] = []
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"], marks: Iterable[Mark]) -> None:
+        """Hides what is a face by the marks or by the detector, in this frame or the one before it."""
+        now = [tuple(found.box.tolist()) for found in self._detect(image)]
+        for box in (*(mark.box for mark in marks), *now, *self._before):
+            _blur(image, box)
+        self._before = now
+
+
+def _blur(image: UInt8[np.ndarray, "height width 3"], box: tuple[float, ...]) -> None:
     """A face becomes a few tiles of one colour each, which no filter undoes."""
-    x1, y1, x2, y2 = mark.box
+    x1, y1, x2, y2 = box
     reach_x, reach_y = (BLUR_WIDTH - 1) / 2 * (x2 - x1), (BLUR_WIDTH - 1) / 2 * (y2 - y1)
     left, top = max(0, int(x1 - reach_x)), max(0, int(y1 - reach_y))
     part = image[top : max(0, int(y2 + reach_y)), left : max(0, int(x2 + reach_x))]
