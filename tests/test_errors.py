@@ -49,3 +49,11 @@ def test_a_missing_extra_names_the_command() -> None:
 )
 def test_the_operating_systems_errors_become_words(error: Exception, words: str) -> None:
     assert described(error) == words
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r", "\x1b[2J", "\u2028", "\u202e", "\udce9", "a\x00"])
+def test_whatever_a_name_holds_a_message_is_one_line(name: str) -> None:
+    for told in (str(InputError(f"{name}: no")), described(OSError(28, "Full", name))):
+        assert told.isprintable()
+        assert told.encode()
+    assert str(InputError("Zoë’s\u00a0film 笑.mp4")) == "Zoë’s\u00a0film 笑.mp4"

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import fsspec
 
 from mien.errors import InputError
+from mien.plain import read_json
 from mien.predictor import load_model
 from mien.readings import ReadingSettings
 from mien.timeline import TimelineSettings
@@ -98,7 +99,10 @@ def find_sources(given: str, suffixes: Container[str]) -> dict[str, str]:
             base = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
         elif path.lower().endswith(LISTS):
             named = name_tables(_read_list(system, path, given))
-            return dict(sorted((full_address(text), folder) for text, folder in named.items()))
+            try:
+                return dict(sorted((full_address(text), folder) for text, folder in named.items()))
+            except InputError as error:
+                raise InputError(f"{given}: {error}") from error
         else:
             found, base = [path], path.rpartition("/")[0]
     if not found:
@@ -117,7 +121,7 @@ def _read_list(system: AbstractFileSystem, path: str, given: str) -> list[str]:
 
         try:
             paths = pl.read_parquet(io.BytesIO(content), columns=["path"])["path"].to_list()
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise _no_list(given) from error
     else:
         try:
@@ -125,10 +129,11 @@ def _read_list(system: AbstractFileSystem, path: str, given: str) -> list[str]:
         except UnicodeDecodeError as error:
             raise _no_list(given) from error
         if path.lower().endswith(".csv"):
-            rows = csv.DictReader(lines)
-            if "path" not in (rows.fieldnames or ()):
-                raise _no_list(given)
-            paths = [row["path"] for row in rows]
+            try:
+                rows = list(csv.DictReader(lines))
+            except csv.Error as error:
+                raise _no_list(given) from error
+            paths = [row.get("path") for row in rows]
         else:
             paths = lines
     kept = [text for each in paths if each and (text := str(each).strip())]
@@ -236,7 +241,7 @@ class Archive:
         """Takes up what an earlier run left."""
         told, manifest = self._read(SETTINGS), self._read(MANIFEST)
         try:
-            same = told is None or json.loads(told) == self._told
+            same = told is None or read_json(told) == self._told
             lines = csv.DictReader((manifest or b"").decode().splitlines(), strict=True)
             self.entries = {entry.source: entry for entry in map(_entry, lines)}
         except (ValueError, TypeError, csv.Error) as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +27,12 @@ if TYPE_CHECKING:
     from mien.tracking import Tracker
 
 EDGES = ("x1", "y1", "x2", "y2")
+
+FARTHEST = 1e6
+"""Pixels from the frame's corner; no picture is so large."""
+
+MOST_DIGITS = 15
+"""Of a frame's or a person's number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +140,15 @@ def _box(cells: dict[str, str], where: str) -> Float32[np.ndarray, "4"]:
         edges = [float(cells[edge]) for edge in EDGES]
     except (TypeError, ValueError):
         edges = [float("nan")] * 4
-    x1, y1, x2, y2 = edges
-    if not (all(map(isfinite, edges)) and x1 < x2 and y1 < y2):
-        given = ", ".join(str(cells[edge]) for edge in EDGES)
+    box = np.array([edge if abs(edge) <= FARTHEST else np.nan for edge in edges], np.float32)
+    if not (box[:2] < box[2:]).all():  # NaN is not
+        given = ", ".join(str(cells[edge])[:40] for edge in EDGES)
         raise InputError(f"{where}: the box {given} is none; expected x1 < x2 and y1 < y2, pixels")
-    return np.array(edges, np.float32)
+    return box
 
 
 def _whole(cell: str | None, where: str, *, least: int) -> int:
     text = (cell or "").strip()
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(f"{where}: {text!r} is no whole number of {least} or more")
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < least:
+        raise InputError(f"{where}: {text[:40]!r} is no whole number of {least} or more")
     return int(text)

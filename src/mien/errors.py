@@ -9,12 +9,17 @@
     └── MissingExtraError     an optional part is not installed; the message is the pip command
 
 Every message says what was given, what was expected and what to do, in one line; `described` brings what the
-operating system says into that form.
+operating system says into that form, and `visible` whatever a name or a cell of a file holds.
 """
+
+import unicodedata
 
 
 class MienError(Exception):
     """What every error of this package is."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(visible(told))
 
 
 class InputError(MienError):
@@ -52,5 +57,18 @@ def described(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
-        return f"{place}: {error.strerror}; name another, or mend what is there" if place else error.strerror
+        mend = "name another, or mend what is there"
+        return visible(f"{place}: {error.strerror}; {mend}" if place else error.strerror)
     return str(error)
+
+
+def visible(text: str) -> str:
+    r"""A text in which what ends a line, steers a terminal or is no letter is spelled out.
+
+    >>> print(visible("a\n\x1b[2J\udce9"))
+    a\n\x1b[2J\udce9
+    """
+    if text.isprintable():
+        return text
+    kept = (each.isprintable() or unicodedata.category(each) == "Zs" for each in text)
+    return "".join(each if whole else repr(each)[1:-1] for each, whole in zip(text, kept, strict=True))

@@ -7,7 +7,6 @@ proof, and what that changes is told.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -30,6 +29,7 @@ from mien.modelfiles import (
 from mien.models.checkpoint import load_network
 from mien.models.face import FaceNet
 from mien.models.network import ExpressionNet
+from mien.plain import read_json
 from mien.predictor import (
     VOICE_FILES,
     ModelInfo,
@@ -318,10 +318,10 @@ def read_figures(files: Sequence[Path]) -> dict[str, str]:
     figures = {}
     for file in files:
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            told = read_json(file.read_text(encoding="utf-8"))
             for view, scores in told["views"].items():
                 parts = [f"{name} {scores[key]['value']:.3f}" for key, name in FIGURES.items()]
                 figures[f"{told['corpus']} {told['split']}, {view}"] = ", ".join(parts)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise InputError(f"{file} is not a metrics.json that `mien evaluate` wrote; give one") from None
     return figures

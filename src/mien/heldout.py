@@ -7,14 +7,15 @@ predictions of the model that is asked about, on rows that its networks were not
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
+from mien.plain import read_json
 from mien.predictor import FACE_FILES, SPEECH_FILES
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float64
 
-    from mien.predictor import ModelInfo
+    from mien.plain import read_json
+from mien.predictor import ModelInfo
 
 METRICS = "metrics.json"
 """What `mien evaluate` writes beside its predictions: of which model, corpus and split they are."""
@@ -141,9 +143,10 @@ def _read_metrics(table: Path, model: ModelInfo) -> tuple[str, str, int]:
     if not path.is_file():
         raise InputError(f"{table} has no {METRICS} beside it; give it where `mien evaluate` wrote it")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path.read_text(encoding="utf-8"))
         sha256, corpus, split, n_rows = (told[key] for key in ("weights_sha256", "corpus", "split", "rows"))
         theirs = {name: sha256[name] for name in (*FACE_FILES, *SPEECH_FILES) if name in sha256}
+        n_rows = index(n_rows)
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path} is not one that `mien evaluate` wrote; evaluate again") from None
     for name in (*FACE_FILES, *SPEECH_FILES):

@@ -31,6 +31,9 @@ WORDS: Mapping[str, str] = MappingProxyType(
 )
 """What people call an expression, in small letters."""
 
+MOST_DIGITS = 15
+"""Of a whole number."""
+
 SEPARATORS = (",", ";", "\t")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -143,14 +146,14 @@ def _elan(path: Path) -> Iterator[tuple[str, str, float, float]]:
         root = ET.parse(path).getroot()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; name an ELAN document") from None
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two of its encoding
         raise InputError(f"{path.name} is no whole ELAN document ({error}); save it again in ELAN") from None
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
     for tier in root.iter("TIER"):
         for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
             begin, end = (slots.get(annotation.get(f"TIME_SLOT_REF{end}"), "") for end in (1, 2))
             label, name = annotation.findtext("ANNOTATION_VALUE") or "", tier.get("TIER_ID", "")
-            if not (begin.isdecimal() and end.isdecimal()):
+            if not all(time.isdecimal() and len(time) <= MOST_DIGITS for time in (begin, end)):
                 raise InputError(
                     f"{path.name}: {label!r} in tier {name!r} is not aligned to time; align it in ELAN, or "
                     "read other tiers"
@@ -170,15 +173,18 @@ def _praat(text: str, name: str) -> Iterator[tuple[str, str, float, float]]:
                     yield (
                         each["text"].replace('""', '"'),
                         tier["name"].replace('""', '"'),
-                        float(each["start"]),
-                        float(each["end"]),
+                        _seconds(each["start"], name),
+                        _seconds(each["end"], name),
                     )
 
 
 def _table(text: str, name: str) -> Iterator[tuple[str, str, float, float]]:
     """BORIS writes lines about the observation above the names of the columns."""
     for separator in SEPARATORS:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        try:
+            lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        except csv.Error as error:
+            raise InputError(f"{name} cannot be read as a table ({error}); give a CSV file") from None
         for number, line in enumerate(lines):
             places = _places(line)
             if "label" in places and ({"start", "end"} <= places.keys() or {"time", "kind"} <= places.keys()):
@@ -216,24 +222,24 @@ def _spans(rows: list[tuple[str, dict[str, str]]]) -> Iterator[tuple[str, str, f
 
 def _events(rows: list[tuple[str, dict[str, str]]]) -> Iterator[tuple[str, str, float, float]]:
     """Of each person and behaviour, a START and the STOP that follows it; a POINT lasts no time."""
-    begun: dict[tuple[str, str], float] = {}
+    begun: dict[tuple[str, str], tuple[float, str]] = {}
     for where, cells in rows:
         key = cells["label"], cells.get("who", "")
         kind, time = cells["kind"].strip().upper(), _seconds(cells["time"], where)
         if kind == "START":
-            begun[key] = time
+            begun[key] = time, where
         elif kind == "STOP":
             if key not in begun:
                 raise InputError(f"{where}: {key[0]!r} stops and never started; mend it in BORIS")
-            yield *key, begun.pop(key), time
-    for (label, _), time in begun.items():
-        raise InputError(f"{label!r} starts at {time:g} s and never stops; mend it in BORIS")
+            yield *key, begun.pop(key)[0], time
+    for (label, _), (time, where) in begun.items():
+        raise InputError(f"{where}: {label!r} starts at {time:g} s and never stops; mend it in BORIS")
 
 
 def _track(cell: str, where: str) -> int | None:
-    if cell.strip() and not cell.strip().isdecimal():
+    if cell.strip() and not (cell.strip().isdecimal() and len(cell) <= MOST_DIGITS):
         raise InputError(
-            f"{where}: {cell!r} is no track_id; expected a whole number, or nothing for the voice"
+            f"{where}: {cell[:40]!r} is no track_id; expected a whole number, or nothing for the voice"
         )
     return int(cell) if cell.strip() else None
 
@@ -244,5 +250,5 @@ def _seconds(cell: str, where: str) -> float:
     except ValueError:
         time = -1.0
     if not 0 <= time < float("inf"):
-        raise InputError(f"{where}: {cell!r} is no time; expected seconds, 0 or more")
+        raise InputError(f"{where}: {cell[:40]!r} is no time; expected seconds, 0 or more")
     return time

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -20,6 +19,7 @@ from mien.models.attention import AttentionConfig, GCSAConfig, MECSConfig
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig
 from mien.models.speech import SpeechNetConfig
+from mien.plain import read_json
 from mien.semi import SemiConfig
 from mien.spec import fits
 from mien.windows import N_FACES, WINDOW
@@ -237,7 +237,7 @@ def override(config: Config, settings: Iterable[str]) -> Config:
         if not equals:
             raise InputError(f"--set {setting!r} has no '='; expected name=value")
         try:
-            value = json.loads(text)
+            value = read_json(text)
         except ValueError:
             value = text
         config = _replace(config, path.split("."), value, path)
@@ -264,4 +264,7 @@ def _replace(config: Any, names: list[str], value: object, path: str) -> Any:
             raise InputError(f"--set {path}: {value!r} is not {wanted}")
         if isinstance(value, list):
             value = tuple(value)
-    return dataclasses.replace(config, **{name: value})
+    try:
+        return dataclasses.replace(config, **{name: value})
+    except InputError as error:
+        raise InputError(f"--set {path}: {error}") from None

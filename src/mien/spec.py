@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import CheckpointError
 from mien.expressions import EXPRESSIONS
+from mien.plain import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def read_spec(text: str | None, source: str) -> ModelSpec:
             f"{source} carries no description of a mien model; export one with `mien export`"
         )
     try:
-        values = json.loads(text)
+        values = read_json(text)
     except ValueError:
         raise CheckpointError(f"{source}: its description is not JSON; the file is damaged") from None
     known = {field.name for field in fields(ModelSpec)}

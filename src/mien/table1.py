@@ -24,6 +24,7 @@ from mien.models.checkpoint import load_network, save_network
 from mien.models.counting import count
 from mien.models.network import ExpressionNet
 from mien.opinions import FUSED, ask, choose_weights, finish, fuse
+from mien.plain import read_array
 from mien.postprocess import DELTA
 from mien.prepare import prepare
 from mien.runs import join_processes
@@ -335,7 +336,9 @@ def load_opinions(place: Path, view: str) -> Float32[np.ndarray, "3 items 8"]:
     """
     path = place / f"{view}.npy"
     try:
-        opinions: Float32[np.ndarray, "3 items 8"] = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
+        opinions = read_array(path)
+        if opinions.dtype != np.float32 or opinions.ndim != 3 or opinions.shape[::2] != (3, len(EXPRESSIONS)):
+            raise ValueError(f"{opinions.dtype} {opinions.shape}")
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or gone; delete {place}, and its row is made anew") from error
     return opinions

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from statistics import fmean, stdev
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import InputError
 from mien.pictures import draw_learning_curves
+from mien.plain import read_json
 from mien.table1_rows import GROUPS, TABLE, Row
 from mien.whole import written_whole
 
@@ -132,7 +132,7 @@ def read_result(path: Path) -> dict[str, Any]:
         InputError: It is damaged.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path.read_text(encoding="utf-8"))
     except ValueError:
         result = None
     if not isinstance(result, dict) or not {"made_of", "views", "n_parameters", "n_macs"} <= result.keys():

@@ -19,11 +19,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mien.datasets.corpus import Picture, hold_out
 from mien.errors import DatasetError
 from mien.expressions import AFFECTNET
+from mien.plain import read_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,10 +125,8 @@ def read_code(path: Path) -> str:
     """
     where = "/".join(path.parts[-3:])
     try:
-        with path.open("rb") as file:
-            value = np.lib.format.read_array(file, allow_pickle=False)
-        code = str(value.item()).strip().removesuffix(".0")
-    except Exception as failure:  # at damaged bytes numpy raises nearly anything
+        code = str(read_array(path).item()).strip().removesuffix(".0")
+    except Exception as failure:  # SystemError for letters that are none, among others
         reason = " ".join(str(failure).split())[:99]
         raise DatasetError(f"{where}: {reason}; expected one string or number, so fetch it again") from None
     return _checked(code, where)

@@ -52,7 +52,10 @@ def read_clips(table: Path, *, for_training: bool, seed: int = 0) -> list[Clip]:
     rows = _read_rows(table)
     clips = [_clip(where, cells, table.parent) for where, cells in rows.items()]
     if for_training and not any("split" in cells for cells in rows.values()):
-        splits = deal((clip.speaker for clip in clips), choose=SHARE, val=SHARE, seed=seed)
+        try:
+            splits = deal((clip.speaker for clip in clips), choose=SHARE, val=SHARE, seed=seed)
+        except DatasetError as error:
+            raise DatasetError(f"{table.name}: {error}") from None
         clips = [replace(clip, split=splits[clip.speaker]) for clip in clips]
     refuse_shared_speakers(clips)
     return clips

@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.errors import DatasetError, MissingExtraError
 from mien.expressions import EXPRESSIONS
+from mien.spec import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +34,23 @@ Sex = Literal["women", "men"]
 
 ROUNDING = 0.1
 """Seconds by which tables may be wrong about where a file ends."""
+
+LONGEST = 400_000.0
+"""Seconds of a recording that was prepared: more than four days."""
+
+MOST_FRAMES = 10_000_000
+"""Of all that is labelled in it."""
+
+ROW = {
+    **dict.fromkeys(("name", "speaker", "split"), str),
+    **dict.fromkeys(("crops", "columns"), tuple[int, int]),
+    "file": str | None,
+    "stretches": tuple[tuple[float, float, str], ...],
+    "frame_step": float | None,
+    "steps": tuple[int, int] | None,
+    "shares": dict[str, float] | None,
+}
+"""What a prepared corpus says of each recording, by kind."""
 
 CHOOSE_SHARE = 0.1
 """Share of train that is held out to choose checkpoint, settings and calibration."""
@@ -219,6 +237,38 @@ def refuse_shared_speakers(clips: Iterable[Clip]) -> None:
                 )
 
 
+def check_told(told: dict[str, Any]) -> None:
+    """Checks what a shard of a prepared corpus says of its recordings, but for its arrays.
+
+    Raises:
+        ValueError: It says something else, or of times that cannot be.
+    """
+    if not fits(told.get("corpus"), str):
+        raise ValueError("the corpus has no name")
+    if not fits(told.get("extractors", {}), dict[str, dict[str, Any]]):
+        raise ValueError("extractors are no objects")
+    for row in told["recordings"]:
+        _check_row(row)
+
+
+def _check_row(row: Any) -> None:
+    if not isinstance(row, dict):
+        raise ValueError("a recording is no object")
+    for name, kind in ROW.items():
+        if not fits(row.get(name), kind):
+            raise ValueError(f"{name} of a recording is {str(row.get(name))[:40]!r}")
+    stretches, step = row["stretches"], row["frame_step"]
+    if row["split"] not in SPLITS or any(label not in EXPRESSIONS for _, _, label in stretches):
+        raise ValueError(f"{row['name']} has an unknown split or label")
+    times = [time for since, until, _ in stretches for time in (since, until)]
+    if not all(one <= other for one, other in pairwise([-LONGEST, *times, LONGEST])):
+        raise ValueError(f"{row['name']} has stretches that are not in order, or longer than any")
+    if step is not None and not 0 < step <= LONGEST:
+        raise ValueError(f"{row['name']} has frames of {step} s")
+    if step is not None and times and times[-1] - times[0] > MOST_FRAMES * step:
+        raise ValueError(f"{row['name']} has more frames than any")
+
+
 def count_labels(labels: Sequence[str]) -> dict[str, int]:
     """How often each expression occurs, in the order of `EXPRESSIONS`.
 
@@ -248,7 +298,7 @@ def read_parquet(path: Path, columns: AbstractSet[str]) -> dict[str, list[Any]]:
         raise DatasetError(f"{path.name} is not in {path.parent}; give the folder that holds it")
     try:
         table = pl.read_parquet(path)
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         raise DatasetError(f"{path} is not a whole Parquet file; fetch it again") from None
     missing = columns - set(table.columns)
     if missing:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from mien.datasets.ferplus import read_ferplus
 from mien.datasets.ms1mv2 import INDEX, RECORDS, read_ms1mv2
 from mien.datasets.ravdess import read_ravdess
 from mien.datasets.unlabelled import FILE as UNLABELLED_FILE
-from mien.errors import InputError
+from mien.errors import DatasetError, InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +115,8 @@ def read_stills(folder: Path, seed: int) -> Stills:
 
 
 @lru_cache(maxsize=1)
-def read_photographs(file: Path) -> list[bytes]:
-    """The encoded pictures of an unlabelled set, kept between shards."""
+def read_photographs(file: Path) -> list[Any]:
+    """The cells of an unlabelled set, encoded pictures as a rule, kept between shards."""
     return read_parquet(file, {"webp"})["webp"]
 
 
@@ -149,6 +150,8 @@ def _ms1mv2(folder: Path, settings: PrepareSettings) -> Entries:
     records = read_ms1mv2(folder, share=settings.share, seed=settings.seed)
     keys, positions = np.loadtxt(folder / INDEX, np.int64, delimiter="\t", ndmin=2).T
     pictures = np.flatnonzero((keys > 0) & (keys <= records.n_images))
+    if len(pictures) < len(records):
+        raise DatasetError(f"{INDEX} lacks {records.n_images - len(pictures)} pictures; fetch it again")
     chosen = np.random.default_rng(settings.seed).choice(pictures, len(records), replace=False)
     return [
         _row("ms1mv2", f"{keys[k]:07d}", "train", Row(folder / RECORDS, int(positions[k]), None))

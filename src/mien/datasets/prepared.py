@@ -17,13 +17,14 @@ import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.datasets.corpus import SPLITS
+from mien.datasets.corpus import check_told
 from mien.errors import DatasetError
-from mien.expressions import EXPRESSIONS
+from mien.plain import read_array, read_json
 from mien.spans import Span
 from mien.speech import N_MELS
 
@@ -210,7 +211,7 @@ def read_told(shard: Path) -> dict[str, Any]:
         DatasetError: It is absent or damaged.
     """
     try:
-        told = json.loads((shard / RECORDINGS).read_text(encoding="utf-8"))
+        told = read_json((shard / RECORDINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as failure:
         raise _damaged(shard, failure) from None
     if not isinstance(told, dict) or not isinstance(told.get("recordings"), list):
@@ -240,7 +241,7 @@ def _is_begun(folder: Path) -> bool:
 def _read_corpus(folder: Path) -> Iterator[tuple[Recording, str | None]]:
     """The recordings of one prepared corpus, each with the file that it is of."""
     try:
-        n_shards = json.loads((folder / PREPARED).read_text(encoding="utf-8"))["n_shards"]
+        n_shards = index(read_json((folder / PREPARED).read_text(encoding="utf-8"))["n_shards"])
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise _damaged(folder / PREPARED, failure) from None
     for number in range(n_shards):
@@ -253,8 +254,9 @@ def _read_corpus(folder: Path) -> Iterator[tuple[Recording, str | None]]:
 
 def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
     told = read_told(shard)
+    check_told(told)
     crops = _mapped(shard / CROPS, np.uint8, (told["size_px"], told["size_px"]))
-    times = np.load(shard / CROP_TIMES)
+    times = read_array(shard / CROP_TIMES)
     columns = _mapped(shard / COLUMNS, np.float32, (N_MELS,))
     if times.dtype != np.float64 or times.shape != crops.shape[:1]:
         raise ValueError(f"{CROP_TIMES} does not fit {CROPS}")
@@ -274,8 +276,6 @@ def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
             raise ValueError(f"{row['name']} goes beyond the arrays")
         if not 0 <= steps[0] <= steps[1] <= n_steps:
             raise ValueError(f"{row['name']} goes beyond {SPEECH_FEATURES}")
-        if row["split"] not in SPLITS or any(label not in EXPRESSIONS for _, _, label in row["stretches"]):
-            raise ValueError(f"{row['name']} has an unknown split or label")
         recording = Recording(
             name=row["name"],
             corpus=told["corpus"],
@@ -298,7 +298,7 @@ def _read_shard(shard: Path) -> Iterator[tuple[Recording, str | None]]:
 
 def _mapped(path: Path, kind: type, row: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
     """An array on disk, mapped; where it has no rows, as files that stay open are few, not even that."""
-    array = np.load(path, mmap_mode="r")
+    array = read_array(path, mapped=True)
     if array.dtype != kind or array.shape[1:] != row:
         raise ValueError(f"{path.name} is {array.dtype} {array.shape}")
     return np.asarray(array) if len(array) else np.zeros(array.shape, kind)
