@@ -294,7 +294,33 @@ def test_a_manifest_that_finds_no_room_leaves_nothing(
         patched.setattr("fsspec.implementations.local.LocalFileSystem.pipe_file", half)
         with pytest.raises(InputError, match="No space"):
             archive.write_manifest()
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part"))
+
+
+def test_what_killed_runs_left_aside_is_deleted(tmp_path: Path) -> None:
+    table = tmp_path / "source=a.mp4" / ".timeline.parquet.0123abcd.part"
+    mine = [tmp_path / ".notes.part", table.with_name("timeline.parquet.part")]
+    left = [table, tmp_path / ".manifest.csv.0123abcd.part"]
+    table.parent.mkdir()
+    for path in (*mine, *left):
+        path.write_text("half")
+    with Archive(str(tmp_path), Settings()):
+        put(tmp_path, tmp_path)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in mine)
+
+
+def test_two_writers_of_a_table_are_not_in_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that a cluster takes for dead may still be writing when another does its piece again."""
+    moves = []
+    monkeypatch.setattr(
+        "fsspec.implementations.local.LocalFileSystem.mv", lambda _, aside, place: moves.append(aside)
+    )
+    for _ in range(2):
+        put(tmp_path / "out", tmp_path)
+    assert len(set(moves)) == 2
 
 
 def test_settings_say_what_changes_a_table(tmp_path: Path) -> None:

@@ -216,8 +216,43 @@ def test_a_folder_is_answered_as_a_folder(tmp_path: Path, stubs) -> None:
         last = {7: "0", 8: "7"}[len(classes)]  # of classes that are not sure at all, the first
         assert (out / "a.txt").read_text() == "\n".join((",".join(classes), last, "6", "6", ""))
         assert (out / "c.txt").read_text() == ",".join(classes) + "\n"
-        with pytest.raises(InputError, match="is there; the example is a folder"):
+        (tmp_path / f"mine{len(classes)}{FILLED}").unlink()  # so that it may be anybody's
+        with pytest.raises(InputError, match="is there and is no earlier submission"):
             submit("mien-b", tmp_path, example, out, hook=silent)
+
+
+def test_an_earlier_submission_in_a_folder_is_replaced(tmp_path: Path, stubs) -> None:
+    """A run that was killed in its last instant can be run again, as one that was written to a file."""
+    write_crops(tmp_path, "a", {1: "Anger", 2: "Fear"})
+    example, out = tmp_path / "example", tmp_path / "mine"
+    example.mkdir()
+    (example / "a.txt").write_text(f"{','.join(NAMES)}\n0\n0\n")
+    submit("mien-b", tmp_path, example, out, hook=silent, delta=0)
+    before = (out / "a.txt").read_text()
+    (out / "a.txt").write_text("of last week")
+    submit("mien-b", tmp_path, example, out, hook=silent, delta=0)
+    assert (out / "a.txt").read_text() == before
+    (out / "more.txt").touch()
+    with pytest.raises(InputError, match="is there and is no earlier submission"):
+        submit("mien-b", tmp_path, example, out, hook=silent)
+
+
+def test_a_table_that_finds_no_room_leaves_the_earlier_submission(
+    tmp_path: Path, stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_crops(tmp_path, "a", {1: "Anger"})
+    write_example(tmp_path, ("a", [1]))
+    out = tmp_path / "mine.txt"
+    out.write_text("of last week")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(challenge, "_write_accounts", full)
+    with pytest.raises(OSError, match="No space"):
+        submit("mien-b", tmp_path, None, out, hook=silent)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert out.read_text() == "of last week"
 
 
 @pytest.mark.parametrize(

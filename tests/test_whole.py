@@ -1,15 +1,18 @@
 """A file is there whole or not at all, and its checksum is that of all of it."""
 
 import os
+import sys
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.whole import checksum, folder_aside, lock, written_whole
+from mien import whole
+from mien.whole import checksum, folder_aside, lock, move_in, written_whole
 
 contents = st.binary(max_size=100)
 
@@ -106,6 +109,65 @@ def test_of_folders_aside_what_killed_programs_left_is_deleted_and_nothing_else(
     os.close(held)
     assert there == {*names[1:], aside.name}
     assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("old", [None, (), ("weights", "more")])
+def test_a_folder_that_is_moved_in_replaces_the_old_one(
+    exchanges: bool, old: tuple[str, ...] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(whole, "_exchanged", lambda *_: False)
+    place = tmp_path / "model"
+    if old is not None:
+        place.mkdir()
+        for name in old:
+            (place / name).write_text("old")
+    with folder_aside(place) as aside:
+        (aside / "made").mkdir()
+        (aside / "made" / "weights").write_text("new")
+        move_in(aside / "made", place)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {
+        "model",
+        "model/weights",
+    }
+    assert (place / "weights").read_text() == "new"
+
+
+def test_a_folder_that_cannot_be_moved_in_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "model"
+    place.mkdir()
+    (place / "weights").write_text("old")
+    for exchanges in (True, False):
+        if not exchanges:
+            monkeypatch.setattr(whole, "_exchanged", lambda *_: False)
+        with pytest.raises(FileNotFoundError):
+            move_in(tmp_path / "absent", place)
+        assert [path.name for path in tmp_path.rglob("*")] == ["model", "weights"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two folders cannot change their names at once")
+def test_there_is_a_folder_at_every_moment(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.mkdir()
+        (path / "named").write_text(path.name)
+    absent, over = [], Event()
+
+    def look() -> None:
+        while not over.is_set():
+            absent.extend(path for path in (one, other) if not path.exists())
+
+    looking = Thread(target=look)
+    looking.start()
+    for _ in range(501):
+        move_in(one, other)
+    over.set()
+    looking.join()
+    assert absent == []
+    assert [(path / "named").read_text() for path in (one, other)] == ["other", "one"]
 
 
 @pytest.mark.parametrize("content", [b"", b"weights", bytes(range(256)) * 5_000])

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
@@ -27,6 +28,7 @@ from mien.plain import read_json
 from mien.predictor import load_model
 from mien.readings import ReadingSettings
 from mien.timeline import TimelineSettings
+from mien.whole import ORPHAN
 from mien.writing import require
 
 if TYPE_CHECKING:
@@ -182,9 +184,7 @@ def _telling(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{address}: {error.strerror or error}; name another, or mend what is there"
-        ) from error
+        raise InputError(f"{address}: {error.strerror or error}; name another, or mend this one") from error
 
 
 def name_tables(sources: Iterable[str], base: str = "") -> dict[str, str]:
@@ -239,6 +239,7 @@ class Archive:
 
     def _go_on(self) -> None:
         """Takes up what an earlier run left."""
+        _remove_orphans(self.system, self._path)
         told, manifest = self._read(SETTINGS), self._read(MANIFEST)
         try:
             same = told is None or read_json(told) == self._told
@@ -321,6 +322,7 @@ def put_table(archive: str, folder: str, table: Path) -> str:
     system, path = open_address(archive)
     place = f"{path}/{folder}/{table.name}"
     system.makedirs(f"{path}/{folder}", exist_ok=True)
+    _remove_orphans(system, f"{path}/{folder}")
     with _placed(system, place) as aside:
         system.put_file(str(table), aside)
     return f"{folder}/{table.name}"
@@ -328,8 +330,9 @@ def put_table(archive: str, folder: str, table: Path) -> str:
 
 @contextmanager
 def _placed(system: AbstractFileSystem, place: str) -> Iterator[str]:
-    """What `whole.written_whole` does, in any file system."""
-    aside = f"{place}.part"
+    """What `whole.Asides` does for a file, in any file system: no two writers share the name aside."""
+    folder, _, name = place.rpartition("/")
+    aside = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
     try:
         yield aside
         system.mv(aside, place)
@@ -337,6 +340,13 @@ def _placed(system: AbstractFileSystem, place: str) -> Iterator[str]:
         with suppress(OSError):
             system.rm(aside)
         raise
+
+
+def _remove_orphans(system: AbstractFileSystem, folder: str) -> None:
+    """Deletes what programs that were killed have left of `_placed` in a folder."""
+    with suppress(OSError):
+        for path in [each for each in system.ls(folder, detail=False) if ORPHAN.fullmatch(Path(each).name)]:
+            system.rm(path)
 
 
 @contextmanager
@@ -380,8 +390,7 @@ def _described(settings: Settings) -> dict[str, Any]:
         "reading": reading,
         "timeline": asdict(settings.timeline),
     }
-    described: dict[str, Any] = json.loads(json.dumps(told))
-    return described
+    return dict(json.loads(json.dumps(told)))
 
 
 def _entry(line: Mapping[str, str]) -> Entry:

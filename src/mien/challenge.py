@@ -29,7 +29,7 @@ from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.speech import hear
 from mien.submission import find_faults, read_example, write_submission
 from mien.voice import Voice
-from mien.whole import folder_aside, written_whole
+from mien.whole import folder_aside, move_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ def submit(
         model: A shipped model's name, or a model folder.
         data: The test set: holds crops and, if there are any, media.
         example: The challenge's list, or a folder of the form of editions 1 and 2; None: the list in `data`.
-        out: A file, or a folder if the example is one, which then must not be there.
+        out: A file, or a folder if the example is one; an earlier submission there is replaced whole.
         hook: Called with what is done, how far, and how much there is.
         delta: Frames to either side over which probabilities are averaged; 0: none.
         voice: False: only crops are looked at.
@@ -134,13 +134,14 @@ def submit(
             answers[places] = smooth(probs, frames, delta)[:, columns].argmax(axis=1)
             accounts.append(account)
     with folder_aside(out) as aside:
-        made = aside / out.name
+        made, table = aside / out.name, aside / (out.name + FILLED)
         write_submission(made, wanted, answers)
         _, faults = find_faults(made, wanted)
         if faults:
             raise DatasetError(f"{made} was not written as it should be: {faults[0]}; run it again")
-        made.replace(out)
-    _write_accounts(out.with_name(out.name + FILLED), accounts)
+        _write_accounts(table, accounts)
+        table.replace(out.with_name(table.name))
+        move_in(made, out)
     return _tell(out, accounts)
 
 
@@ -168,10 +169,20 @@ def refuse_place(out: Path, example: Path, wanted: Example, delta: int) -> None:
         raise InputError(f"delta is {delta}; expected frames to either side, 0 or more")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no folder; make it, or name another place for the submission")
-    if wanted.is_folder and out.exists():
-        raise InputError(f"{out} is there; the example is a folder, so name a folder that is not there yet")
-    if out.is_dir():
+    if wanted.is_folder:
+        if out.exists() and not is_earlier(out, wanted):
+            raise InputError(
+                f"{out} is there and is no earlier submission; what is there is replaced whole: name another"
+            )
+    elif out.is_dir():
         raise InputError(f"{out} is a folder; the example is a list, so name a file")
+
+
+def is_earlier(out: Path, wanted: Example) -> bool:
+    """Whether a folder is what `submit` wrote for an example of these videos: its table lies beside it."""
+    if not out.is_dir() or not out.with_name(out.name + FILLED).is_file():
+        return False
+    return {each.name for each in out.iterdir()} == {f"{video}.txt" for video in wanted.videos}
 
 
 def smooth(
@@ -285,7 +296,7 @@ def _listen(
 
 
 def _write_accounts(path: Path, accounts: Sequence[Account]) -> None:
-    with written_whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [each.name for each in fields(Account)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(account) for account in accounts)

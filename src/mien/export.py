@@ -38,7 +38,7 @@ from mien.predictor import (
     shipped_names,
     write_manifest,
 )
-from mien.whole import checksum, folder_aside
+from mien.whole import checksum, folder_aside, move_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,9 +127,7 @@ def export(
         write_manifest(info if voice is None else share_voice(info, voice))
         parity = {str(spec.modality): prove_parity(network, spec, made) for network, spec in networks}
         drift = shorten(networks, made, examples or {})
-        if folder.exists():
-            folder.rename(aside / "replaced")
-        made.rename(folder)
+        move_in(made, folder)
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())
     return Exported(folder=folder, parity=parity, size_bytes=size_bytes, drift=drift)
 

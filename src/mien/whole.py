@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -53,6 +54,37 @@ def folder_aside(path: Path) -> Iterator[Path]:
             yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def move_in(made: Path, place: Path) -> None:
+    """Gives what was made the name `place`; a folder that stood there is left where it was made.
+
+    Both folders change their names in one step where the system can, as Linux does on most file systems, and
+    there is always one at `place`. Elsewhere there is none for a moment, and the old one's name is `.old`.
+    """
+    if not place.is_dir():
+        made.replace(place)
+    elif not _exchanged(made, place):
+        replaced = made.with_name(f"{made.name}.old")
+        place.rename(replaced)
+        try:
+            made.rename(place)
+        except BaseException:
+            replaced.rename(place)
+            raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether each of two paths has the other's name now; if not, nothing has changed."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    with suppress(AttributeError):  # a C library without it
+        rename = ctypes.CDLL(None).renameat2
+        return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+    return False
 
 
 def checksum(path: Path) -> str:
