@@ -111,6 +111,18 @@ def test_a_checkpoint_is_replaced_whole(face_file: Path, tmp_path: Path) -> None
     assert metadata == {"told": "yes"}
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    """The library leaves the order of what is told in the head to chance."""
+    told = {name: f'{name}: ä, "\\\n' for name in "zyxwv"}
+    contents = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors({"a": torch.arange(6.0)}, told, path)
+        contents.add(path.read_bytes())
+        assert load_tensors(path)[1] == told
+    assert len(contents) == 1
+
+
 @settings(deadline=None, max_examples=50)
 @given(place=st.floats(0, 1), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_found(place: float, bit: int) -> None:
