@@ -21,11 +21,11 @@ def test_an_analysis_that_is_killed_and_run_again_is_an_undisturbed_one(tmp_path
 
 def test_a_half_file_is_found_only_under_a_final_name() -> None:
     verb, whole = VERBS["train"], {"out/": b"", "out/history.json": b"[1, 2]", "out/face.safetensors": b"x"}
-    assert find_halves(verb, whole, whole) == []
-    assert find_halves(verb, {"out/": b"", "out/history.json": b"[1]"}, whole) == []
+    assert find_halves(verb, whole, whole, {}) == []
+    assert find_halves(verb, {"out/": b"", "out/history.json": b"[1]"}, whole, {}) == []
     there = {"out/history.json": b"[1, ", "out/.face.safetensors.part": b"", "out/tensorboard/events": b"1"}
-    assert find_halves(verb, there, whole) == ["out/history.json"]
-    assert find_halves(verb, {"out/face.safetensors": b"", "tmp1/a.onnx": b"x"}, whole) == [
+    assert find_halves(verb, there, whole, {}) == ["out/history.json"]
+    assert find_halves(verb, {"out/face.safetensors": b"", "tmp1/a.onnx": b"x"}, whole, {}) == [
         "out/face.safetensors",
         "tmp1/a.onnx",
     ]

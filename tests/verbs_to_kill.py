@@ -19,6 +19,7 @@ import numpy as np
 import safetensors.numpy
 
 from corpora import write_emodb, write_ferplus, write_own, write_ravdess
+from corpora_affwild2 import NAMES, write_crops, write_media
 from media_files import tone, write_video
 from portraits import scene
 
@@ -47,6 +48,8 @@ class Verb:
     """The command line, where {given} is the folder of its input; --out comes after it."""
     give: Callable[[Path], object]
     """Writes the input into a folder that is there."""
+    before: Callable[[Path], object] | None = None
+    """Writes what stands in the place of the output before."""
     weight: int
     """How many moments it has in 200: fewer where a run takes longer."""
     apart: tuple[Apart, ...] = ()
@@ -79,6 +82,16 @@ def give_pairs(folder: Path) -> None:
     write_emodb(folder / "emodb", speakers=(3,))
 
 
+def give_test_set(folder: Path) -> None:
+    example = folder / "example"
+    example.mkdir()
+    for video, n_frames in {"one": 12, "two": 5}.items():
+        write_crops(folder, video, {k + 1: NAMES[k % len(NAMES)] for k in range(n_frames)})
+        lines = (",".join(NAMES), *["0"] * n_frames, "")
+        (example / f"{video}.txt").write_text("\n".join(lines))
+    write_media(folder / "one.mp4", n_frames=12)
+
+
 def give_checkpoint(folder: Path) -> None:
     import torch
 
@@ -92,11 +105,11 @@ def give_checkpoint(folder: Path) -> None:
     save_network(build_network(spec), spec, folder / "face.safetensors")
 
 
-def sort_header(content: bytes) -> bytes:
-    """A safetensors file whose header is in order."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    return json.dumps(header, sort_keys=True).encode() + content[8 + size :]
+def write_older_model(folder: Path) -> None:
+    """A folder that `mien export` takes for a model, and replaces."""
+    folder.mkdir()
+    for name in ("manifest.json", "face_encoder.onnx", "speech_encoder.onnx"):
+        (folder / name).write_text("of last week")
 
 
 def drop_seconds(content: bytes) -> bytes:
@@ -121,11 +134,12 @@ EVENTS = "TensorBoard's log: names tell time and process, content the time; each
 STILL = ("network.input_px=16", "network.depths=[0,1,1]", "network.attention.name=none", "precision=float32")
 STEPS = ("batch_size=2", "epochs=4", "mixup=0")
 """112 steps: a state is saved after 100 and at the end."""
+EXPORT = ("export", "{given}/face.safetensors")
 
 VERBS = {
-    "analyze": Verb(words=("analyze", "{given}/film.mp4", "--model", "mien-s"), give=give_film, weight=70),
+    "analyze": Verb(words=("analyze", "{given}/film.mp4", "--model", "mien-s"), give=give_film, weight=60),
     "prepare": Verb(
-        words=("prepare", "clips", "{given}/clips.csv", "--workers", "2"), give=give_clips, weight=60
+        words=("prepare", "clips", "{given}/clips.csv", "--workers", "2"), give=give_clips, weight=50
     ),
     "train": Verb(
         words=(
@@ -133,15 +147,8 @@ VERBS = {
             *(word for setting in STILL + STEPS for word in ("--set", setting)),
         ),
         give=give_faces,
-        weight=22,
-        apart=(
-            Apart("out/tensorboard/*", EVENTS),
-            Apart(
-                "out/state.safetensors",
-                "the order of the two entries in its header is chance; weights are compared byte for byte",
-                sort_header,
-            ),
-        ),
+        weight=20,
+        apart=(Apart("out/tensorboard/*", EVENTS),),
         passing=("out/history.json", "out/best.safetensors", "out/state.safetensors"),
     ),
     "reproduce": Verb(
@@ -161,11 +168,17 @@ VERBS = {
     "scale": Verb(
         words=("scale", "{given}", "--model", "mien-s", "--workers", "1"),
         give=give_films,
-        weight=22,
+        weight=20,
         apart=(Apart("out/manifest.csv", "the column `seconds`: of work", drop_seconds_column),),
         passing=("out/manifest.csv",),
     ),
-    "export": Verb(words=("export", "{given}/face.safetensors"), give=give_checkpoint, weight=12),
+    "export": Verb(words=EXPORT, give=give_checkpoint, weight=12),
+    "replace": Verb(words=EXPORT, give=give_checkpoint, before=write_older_model, weight=12),
+    "submit": Verb(
+        words=("submit", "--data", "{given}", "--example", "{given}/example", "--model", "mien-s"),
+        give=give_test_set,
+        weight=12,
+    ),
 }
 
 
@@ -198,6 +211,11 @@ def plain(verb: Verb, tree: Tree) -> Tree:
     return kept
 
 
+def find_different(one: Tree, other: Tree) -> set[str]:
+    """Names that are not in both, or have other content there."""
+    return {name for name in {**one, **other} if one.get(name) != other.get(name)}
+
+
 def is_final(name: str) -> bool:
     """Whether a file has the name that it is to keep, and so has every folder that it lies in."""
     parts = PurePosixPath(name).parts
@@ -224,9 +242,12 @@ def is_whole(name: str, content: bytes) -> bool:
     return True
 
 
-def find_halves(verb: Verb, there: Tree, undisturbed: Tree) -> list[str]:
-    """Names of files that are final and not whole."""
+def find_halves(verb: Verb, there: Tree, undisturbed: Tree, old: Tree) -> list[str]:
+    """Names of files that are final and not whole; of what replaces something old, either all or nothing."""
     seen = plain(verb, there)
+    if old:
+        finals = {name: content for name, content in seen.items() if is_final(name)}
+        return [] if finals in (old, undisturbed) else sorted(find_different(finals, old))
     return [
         name
         for name, content in seen.items()
