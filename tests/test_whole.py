@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien import whole
-from mien.whole import checksum, folder_aside, lock, move_in, written_whole
+from mien.whole import checksum, files_aside, folder_aside, lock, move_in, written_whole
 
 contents = st.binary(max_size=100)
 
@@ -109,6 +109,34 @@ def test_of_folders_aside_what_killed_programs_left_is_deleted_and_nothing_else(
     os.close(held)
     assert there == {*names[1:], aside.name}
     assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
+
+
+def fill(folder: Path, error: BaseException | None = None) -> None:
+    with files_aside(folder, ["b-*", "c"]) as aside:
+        for name in ("a", "b-1"):
+            (aside / name).write_text("new")
+        if error is not None:
+            raise error
+
+
+def test_files_take_their_places_together_and_others_go(tmp_path: Path) -> None:
+    for name in ("a", "b-1", "b-2", "d"):
+        (tmp_path / name).write_text("old")
+    fill(tmp_path)
+    there = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert there == {"a": "new", "b-1": "new", "d": "old"}
+
+
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt(), None])
+def test_of_files_that_go_together_none_goes_alone(error: BaseException | None, tmp_path: Path) -> None:
+    for name in ("a", "b-2"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "b-1" / "mine").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(type(error) if error else IsADirectoryError):
+        fill(tmp_path, error)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "a").read_text() == (tmp_path / "b-2").read_text() == "old"
 
 
 @pytest.mark.parametrize("exchanges", [True, False])

@@ -28,7 +28,7 @@ from mien.predictor import load_model
 from mien.samples import is_affwild2, read_samples, refuse_split
 from mien.scoresheet import PICTURES, Figures, as_dict, count_notes, draw, group_table, table, tell
 from mien.scoring import Predictions, Rater, found_in, rate_samples, stack
-from mien.whole import written_whole
+from mien.whole import files_aside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +112,6 @@ def write_figures(
         Lines that say the figures.
     """
     figures = score_views(predictions)
-    out.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {
         "model": name,
         "weights_sha256": sha256,
@@ -124,23 +123,21 @@ def write_figures(
         "post_processed": predictions.post is not predictions.raw,
         "views": {each.view.name: as_dict(each) for each in figures},
     }
-    _write(out / "metrics.json", json.dumps(told, indent=1) + "\n")
-    _write(out / "predictions.csv", table(predictions))
+    texts = {"metrics.json": json.dumps(told, indent=1) + "\n", "predictions.csv": table(predictions)}
     speakers = predictions.groups if predictions.group_word == "speakers" else None
     for word, groups in {"video": predictions.videos, "speaker": speakers}.items():
-        path = out / f"per_{word}.csv"
-        path.unlink(missing_ok=True)
         if groups is not None:
-            _write(path, group_table(predictions, word, groups))
+            texts[f"per_{word}.csv"] = group_table(predictions, word, groups)
     lines = tell(predictions, split, figures)
-    for kind in PICTURES:  # those of an earlier evaluation may be of views that this one does not have
-        for old in out.glob(f"{kind}-*.png"):
-            old.unlink()
-    try:
-        for each in (each for each in figures if not each.view.is_part):
-            draw(each, out, f"{name} on {predictions.corpus} {split}, {each.view.name}")
-    except MissingExtraError as error:
-        lines.append(f"no pictures: {error}")
+    # What an earlier evaluation left may be of views that this one does not have.
+    with files_aside(out, ["per_*.csv", *(f"{kind}-*.png" for kind in PICTURES)]) as aside:
+        for file_name, text in texts.items():
+            (aside / file_name).write_text(text, encoding="utf-8")
+        try:
+            for each in (each for each in figures if not each.view.is_part):
+                draw(each, aside, f"{name} on {predictions.corpus} {split}, {each.view.name}")
+        except MissingExtraError as error:
+            lines.append(f"no pictures: {error}")
     return lines
 
 
@@ -250,8 +247,3 @@ def _among(
     """The columns of some classes, renormalised."""
     chosen = probs[:, [position(name) for name in classes]]
     return np.asarray(chosen / chosen.sum(1, keepdims=True))
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ from mien.errors import DatasetError
 from mien.fusion import FLOOR, RATIOS, choose_ratio, product, proportion
 from mien.metrics import bootstrap, confusion, macro_f1, paired_bootstrap
 from mien.regression import fit_linear, softmax
-from mien.whole import written_whole
+from mien.whole import files_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,12 +136,10 @@ def reproduce_fusion(folder: Path, out: Path | None, hook: Hook) -> list[str]:
         for ours, theirs in CONTRASTS
     }
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         flat = {name: interval.value for name, interval in scores.items()}
-        with written_whole(out / "fusion.json") as aside:
-            aside.write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
-        with written_whole(out / "fusion.csv") as aside:
-            aside.write_text(_table(scores, gains), encoding="utf-8")
+        with files_aside(out, ()) as aside:
+            (aside / "fusion.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
+            (aside / "fusion.csv").write_text(_table(scores, gains), encoding="utf-8")
     return _lines(scores, gains, len(votes.clips), len(set(votes.actors)))
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from errno import EISDIR
 from hashlib import file_digest
 from pathlib import Path, PurePath
 from typing import TextIO
@@ -54,6 +55,31 @@ def folder_aside(path: Path) -> Iterator[Path]:
             yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def files_aside(folder: Path, instead_of: Sequence[str]) -> Iterator[Path]:
+    """A new folder for files that go into `folder` if the context ends without an exception: all, or none.
+
+    Args:
+        folder: Made if it is not there.
+        instead_of: Patterns of the names of files there that are deleted then.
+
+    Raises:
+        OSError: One of them cannot take its place.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_aside(folder / "files") as aside:
+        yield aside
+        made = sorted(aside.iterdir())
+        for place in (folder / path.name for path in made):
+            if place.is_dir():
+                raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(place))
+        for path in made:
+            path.replace(folder / path.name)
+        for old in {old for pattern in instead_of for old in folder.glob(pattern)}:
+            if old.name not in {path.name for path in made}:
+                old.unlink()
 
 
 def move_in(made: Path, place: Path) -> None:
