@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests torture kills bounds reports clean
+.PHONY: help demo serve site test check format lint types layers tests torture kills fuzz bounds reports clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,9 @@ torture: .venv-dev/.installed ## ten thousand hostile files; goes on where it wa
 kills: .venv-dev/.installed ## kill -9 at two hundred random moments; goes on where it was stopped
 	$(DEV)/python tests/kills.py .kills --moments 200
 
+fuzz: .fuzz/.installed ## a fuzzer guided by coverage on every parser; goes on where it was stopped
+	$(DEV)/python tests/fuzz.py .fuzz --seconds 180
+
 bounds: | python ## mien at the lowest and at the newest versions that it allows
 	$(PYTHON) supply/bounds.py lowest build-bounds/lowest
 	$(PYTHON) supply/bounds.py newest build-bounds/newest
@@ -67,7 +70,7 @@ format: .venv-dev/.installed ## format the code and mend what ruff can
 
 clean: ## remove both environments and everything that was made
 	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
-		.hypothesis .import_linter_cache .torture .kills build-bounds supply-reports
+		.hypothesis .import_linter_cache .torture .kills .fuzz build-bounds supply-reports
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
@@ -82,6 +85,11 @@ clean: ## remove both environments and everything that was made
 	test -x .venv-dev/bin/pip || $(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet $(TORCH)
 	PIP_CONSTRAINT=constraints.txt .venv-dev/bin/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# Atheris stays outside of .venv-dev: it has wheels for Linux and for Python 3.11 to 3.13 alone.
+.fuzz/.installed: .venv-dev/.installed
+	$(DEV)/pip install --quiet --no-deps --only-binary :all: --target .fuzz/site atheris==3.0.0
 	@touch $@
 
 .PHONY: python

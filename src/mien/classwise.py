@@ -106,7 +106,7 @@ def find_rule(fusion: Fusion | None, weights: tuple[float, float], class_wise: C
     return partial(proportion, voice_weight=weights[0], face_weight=weights[1])
 
 
-def read_fusion(text: str) -> Fusion:
+def read_fusion(text: object) -> Fusion:
     """The way of fusing that is named.
 
     Raises:
@@ -116,7 +116,7 @@ def read_fusion(text: str) -> Fusion:
         if text == name:
             found: Fusion = name
             return found
-    raise InputError(f"fusion is {text!r}; expected {' or '.join(get_args(Fusion))}")
+    raise InputError(f"fusion is {text!r:.60}; expected {' or '.join(get_args(Fusion))}")
 
 
 def read_class_wise(told: Any, classes: tuple[str, ...], source: str) -> ClassWise:

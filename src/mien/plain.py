@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jaxtyping import Shaped
 
 DEEPEST = 50
@@ -43,12 +43,12 @@ def read_json(text: str | bytes) -> Any:
     raise ValueError("lists or objects lie too deep in each other")
 
 
-def read_array(path: Path, *, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
+def read_array(file: Path | BytesIO, *, mapped: bool = False) -> Shaped[np.ndarray, "..."]:
     """The array of a .npy file; pickles are not opened.
 
     Args:
-        path: The file.
-        mapped: It stays on disk.
+        file: Its place, or what it holds.
+        mapped: It stays on disk, where it has a place.
 
     Raises:
         OSError: The file cannot be read.
@@ -57,10 +57,12 @@ def read_array(path: Path, *, mapped: bool = False) -> Shaped[np.ndarray, "..."]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a head of an earlier form is no harm
-            if mapped:
-                return np.lib.format.open_memmap(path, mode="r")
-            with path.open("rb") as file:
+            if not isinstance(file, Path):
                 return np.lib.format.read_array(file, allow_pickle=False)
+            if mapped:
+                return np.lib.format.open_memmap(file, mode="r")
+            with file.open("rb") as content:
+                return np.lib.format.read_array(content, allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # of damaged bytes numpy says nearly anything

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import types
 import typing
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 KEY = "mien"
 """Name under which the text stands in the metadata of safetensors and ONNX files."""
+
+LARGEST_FLOAT = sys.float_info.max
+"""JSON has larger whole numbers, which no float can hold."""
 
 FORMAT = 1
 """Version of this text; files of another version are refused."""
@@ -141,5 +145,5 @@ def fits(value: object, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(fits(each, parts[1]) for each in value.values())
     if kind is float:
-        return type(value) in (int, float)
+        return type(value) is float or (type(value) is int and abs(value) <= LARGEST_FLOAT)
     return kind is Any or type(value) is (origin or kind)
