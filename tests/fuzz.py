@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -50,6 +49,15 @@ def targets() -> dict[str, Target]:
     return TARGETS
 
 
+def watched_targets(site: Path) -> dict[str, Target]:
+    """All targets, of whose modules Atheris, in a folder or installed, sees which lines are reached."""
+    sys.path.append(str(site))
+    import atheris
+
+    with atheris.instrument_imports(include=["mien"]):
+        return targets()
+
+
 def kind_of(error: BaseException) -> str:
     """What tells a fault from others: the error's type, and the last line of mien's on the way to it."""
     cause = error.__cause__ or error
@@ -58,12 +66,11 @@ def kind_of(error: BaseException) -> str:
     return f"{type(cause).__name__}-{where}"
 
 
-def fuzz_one(name: str, place: Path, folder: Path, seconds: int) -> None:
+def fuzz_one(name: str, target: Target, place: Path, folder: Path, seconds: int) -> None:
     """Fuzzes one target, whose files lie in a folder, in this process, which it ends."""
     import atheris
 
     with atheris.instrument_imports(include=["mien"]):
-        target = targets()[name]
         path, seeds = target.begin(folder)
         for seed in seeds:
             target.hold(path, seed)
@@ -108,20 +115,25 @@ def fuzz_one(name: str, place: Path, folder: Path, seconds: int) -> None:
     atheris.Fuzz()
 
 
-def run(name: str, place: Path, seconds: int) -> dict[str, Any]:
+def run(name: str, target: Target, place: Path, seconds: int) -> dict[str, Any]:
     """What one target came to in a process of its own."""
     place.mkdir(parents=True, exist_ok=True)
-    paths = [str(place.parent / "site"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     memory = Path("/dev/shm")
     began = time.monotonic()
     with (
         (place / "log").open("w") as log,
         tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None) as files,
     ):
-        words = [sys.executable, __file__, str(place.parent), "--seconds", str(seconds)]
-        words += ["--child", name, "--files", files]
-        code = subprocess.run(words, stdout=log, stderr=log, env=environment, check=False).returncode
+        child = os.fork()  # what all need is loaded once
+        if not child:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            try:
+                fuzz_one(name, target, place, Path(files), seconds)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     said = (place / "log").read_text(errors="replace")
     executed = re.findall(r"number_of_executed_units: (\d+)", said)
     covered = re.findall(r"cov: (\d+)", said)
@@ -142,20 +154,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--only", nargs="*", metavar="NAME")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     folder = given.folder.resolve()
-    if given.child:
-        fuzz_one(given.child, folder / given.child, given.files, given.seconds)
-        return
-    names = list(targets())
+    known = watched_targets(folder / "site")
+    names = list(known)
     if strange := {*(given.only or ())} - {*names}:
         parser.error(f"no target {', '.join(sorted(strange))}; there are {', '.join(names)}")
     folder.mkdir(parents=True, exist_ok=True)
     results, is_wrong = folder / "results.jsonl", False
     for name in given.only or names:
-        told = run(name, folder / name, given.seconds)
+        told = run(name, known[name], folder / name, given.seconds)
         is_wrong |= bool(told["failed"] or told["code"])
         with results.open("a") as file:
             file.write(json.dumps(told) + "\n")

@@ -73,11 +73,12 @@ def test_what_a_parser_must_not_do_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_runs_are_told_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    def ran(name: str, place: Path, seconds: int) -> dict[str, object]:
+    def ran(name: str, target: Target, place: Path, seconds: int) -> dict[str, object]:
         failed = ["ValueError-spec-1"] if seconds == 2 else []
         return {"name": name, "seconds": seconds, "inputs": 1000, "edges": 7, "failed": failed, "code": 0}
 
     monkeypatch.setattr(fuzz, "run", ran)
+    monkeypatch.setattr(fuzz, "watched_targets", lambda site: TARGETS)
     for seconds, is_wrong in ((1, False), (2, True)):
         words = ["fuzz.py", str(tmp_path), "--seconds", str(seconds), "--only", "spec"]
         monkeypatch.setattr(sys, "argv", words)
