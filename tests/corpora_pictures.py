@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+
+Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 AFFECTNET_HEAD = (
     "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -157,3 +160,16 @@ def jpg(*, seed: int, size: int) -> bytes:
     written, content = cv2.imencode(".jpg", cv2.resize(coarse, (size, size)))
     assert written
     return content.tobytes()
+
+
+def blobs(seed: int) -> Image:
+    """A picture whose coarse shape no other seed has."""
+    coarse = np.random.default_rng(seed).normal(128, 45, (7, 7))
+    smooth = cv2.resize(coarse, (48, 48), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(smooth, 0, 255), np.uint8)
+
+
+def nearly(image: Image, seed: int) -> Image:
+    """The same picture, a little darker and with a little noise."""
+    noise = np.random.default_rng(seed).normal(-3, 1.5, image.shape)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)

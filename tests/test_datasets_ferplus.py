@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from corpora_pictures import Image, blobs, nearly
 from mien.datasets.corpus import SPLITS, Stills
-from mien.datasets.ferplus import FILE, NEAR_BITS, perceptual_hashes, read_ferplus
+from mien.datasets.ferplus import FILE, read_ferplus
+from mien.datasets.likeness import NEAR_BITS, perceptual_hashes
 from mien.errors import DatasetError, MissingExtraError
 from mien.expressions import EXPRESSIONS
 
@@ -27,21 +29,6 @@ NAMES = {
 COLUMNS = (*NAMES, "unknown", "NF")
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "ferplus"
 with_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="FER+ is not on this machine")
-
-Image = np.ndarray[Any, np.dtype[np.uint8]]
-
-
-def blobs(seed: int) -> Image:
-    """A picture whose coarse shape no other seed has."""
-    coarse = np.random.default_rng(seed).normal(128, 45, (7, 7))
-    smooth = cv2.resize(coarse, (48, 48), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.clip(smooth, 0, 255), np.uint8)
-
-
-def nearly(image: Image, seed: int) -> Image:
-    """The same picture, a little darker and with a little noise."""
-    noise = np.random.default_rng(seed).normal(-3, 1.5, image.shape)
-    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
 def webp(image: Image) -> bytes:
@@ -125,16 +112,6 @@ def test_a_majority_is_more_than_half_of_all_votes(tmp_path: Path) -> None:
         votes(anger=4, NF=3),
     )
     assert stills.majority.tolist() == [False, True, True, True]
-
-
-def test_near_pictures_have_near_hashes() -> None:
-    pictures = np.stack([blobs(k) for k in range(30)])
-    hashes = perceptual_hashes(pictures)
-    again = perceptual_hashes(np.stack([nearly(image, k) for k, image in enumerate(pictures)]))
-    distances = np.bitwise_count(hashes[:, None] ^ again[None])
-    assert hashes.dtype == np.uint64
-    assert distances.diagonal().max() <= NEAR_BITS
-    assert distances[~np.eye(30, dtype=bool)].min() > NEAR_BITS
 
 
 def test_train_rows_that_repeat_a_val_row_are_dropped(tmp_path: Path) -> None:

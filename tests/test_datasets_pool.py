@@ -1,12 +1,16 @@
 """The pool: enough of each expression, videos filling what stills lack, none of them dominating."""
 
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.datasets.pool import LEAST_CAP, Pool, cap_per_video, draw_pool
+from corpora_pictures import blobs
+from mien.datasets.likeness import NEAR_BITS, perceptual_hashes
+from mien.datasets.pool import LEAST_CAP, Pool, cap_per_video, draw_pool, without_repeats
 from mien.datasets.prepared import Recording
 from mien.errors import InputError
 from some_recordings import make_recording
@@ -126,3 +130,40 @@ def test_the_pool_is_never_too_large_and_takes_only_what_is_labelled_so(
         cap = cap_per_video(len(in_videos), per_class)
         assert counts[label] == min(per_class, still + sum(min(n, cap) for n in in_videos))
         assert counts[label] == pool.stills[label] + pool.frames[label]
+
+
+def still(picture: int, copy: int, split: str) -> Recording:
+    """A still of one of several pictures, every copy darker."""
+    image = np.asarray(blobs(picture) * (1 - copy / 100), np.uint8)[None]
+    made = make_recording((0, 0.04, "Anger"), name=f"{picture} {copy} {split}", split=split, crop_times=[0.0])
+    return replace(made, crops=image)
+
+
+ORDER = ["val", "choose", "train"]
+pictures = st.tuples(st.integers(0, 9), st.sampled_from(["train", "choose", "val"]))
+
+
+@settings(deadline=None)
+@given(st.lists(pictures, max_size=25))
+def test_no_picture_is_in_two_splits_by_its_perceptual_hash(drawn: list[tuple[int, str]]) -> None:
+    stills = [still(picture, copy, split) for copy, (picture, split) in enumerate(drawn)]
+    kept = without_repeats(stills)
+    hashes = [perceptual_hashes(each.crops)[0] for each in kept]
+    for one, hash_of_one in zip(kept, hashes, strict=True):
+        for other, hash_of_other in zip(kept, hashes, strict=True):
+            near = np.bitwise_count(hash_of_one ^ hash_of_other) <= NEAR_BITS
+            assert not near or one.split == other.split
+    best = {
+        picture: min((split for each, split in drawn if each == picture), key=ORDER.index)
+        for picture, _ in drawn
+    }
+    wanted = [each for each, (picture, split) in zip(stills, drawn, strict=True) if split == best[picture]]
+    assert [each.name for each in kept] == [each.name for each in wanted], "no others are dropped"
+
+
+def test_what_is_no_still_stays_whatever_it_looks_like() -> None:
+    image = np.repeat(blobs(1)[None], 2, axis=0)
+    film = replace(make_recording((0, 1, "Anger"), crop_times=[0.1, 0.2]), crops=image)
+    heard = replace(make_recording((0, 1, "Anger"), crop_times=[0.1], seconds=1.0), crops=image[:1])
+    scored = still(1, 0, "val")
+    assert without_repeats([film, heard, scored, still(1, 1, "train")]) == [film, heard, scored]

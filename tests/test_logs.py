@@ -27,7 +27,7 @@ def test_what_is_no_path_stays(text: str) -> None:
 
 
 def fail() -> None:
-    raise OSError(28, "No space left on device", "/home/somebody/my films/a b.mp4")
+    raise OSError(28, "No space left on device", "/films/of mine/a b.mp4")
 
 
 def test_an_error_is_told_in_a_line() -> None:

@@ -21,7 +21,7 @@ BARE = re.compile(r"""(?:[A-Za-z]:)?[\\/](?:[^\\/\s'"]+[\\/])+(?=[^\\/\s'"])""")
 def without_folders(text: str) -> str:
     r"""A text in which of every path the last name is left.
 
-    >>> without_folders("[Errno 28] No space left on device: '/home/my films/a b.mp4'")
+    >>> without_folders("[Errno 28] No space left on device: '/films/of mine/a b.mp4'")
     "[Errno 28] No space left on device: 'a b.mp4'"
     >>> without_folders(r"cannot open /tmp/x/y.mp4 or C:\films\z.mp4")
     'cannot open y.mp4 or z.mp4'

@@ -18,7 +18,7 @@ from mien.datasets.emodb import read_emodb
 from mien.datasets.entries import PrepareSettings
 from mien.datasets.ferplus import read_ferplus
 from mien.datasets.pairs import PairAugmentation, PairBatches
-from mien.datasets.pool import draw_pool, gather_crops, gather_stills
+from mien.datasets.pool import draw_pool, gather_crops, gather_stills, without_repeats
 from mien.datasets.prepared import has_part, is_prepared, read_prepared
 from mien.datasets.ravdess import read_ravdess
 from mien.datasets.recordings import RecordingBatches
@@ -207,8 +207,9 @@ def prepare_table(table: Path, out: Path, start: Path | None, *, crops: bool, ho
 
 def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batches, dict[str, Any]]:
     """Batches over prepared corpora; over single faces, gathered in memory, where a stage asks for those."""
-    recordings, rest = [each for each in read_prepared(data) if has_part(each, config.modality)], []
-    told: dict[str, Any] = {}
+    there = [each for each in read_prepared(data) if has_part(each, config.modality)]
+    recordings, rest = without_repeats(there), []
+    told: dict[str, Any] = {"repeats": len(there) - len(recordings)}
     if config.per_class:
         pool = draw_pool(recordings, per_class=config.per_class, seed=config.seed)
         recordings, rest = pool.recordings, pool.unlabelled

@@ -13,21 +13,19 @@ import cv2
 import numpy as np
 
 from mien.datasets.corpus import CHOOSE_SHARE, Stills, read_parquet
+from mien.datasets.likeness import NEAR_BITS, near_any, perceptual_hashes
 from mien.errors import DatasetError
 from mien.expressions import EXPRESSIONS, FERPLUS, position
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jaxtyping import Bool, UInt8, UInt64
+    from jaxtyping import UInt8, UInt64
 
 FILE = "ferplus48.parquet"
 NOT_EXPRESSIONS = ("unknown", "NF")
 COLUMNS = (*FERPLUS, *NOT_EXPRESSIONS)
 """The ten vote columns in the file's order."""
-
-NEAR_BITS = 4
-"""Two images whose 64-bit hashes differ in at most so many bits are taken for the same picture."""
 
 
 def read_ferplus(folder: Path, *, seed: int = 0) -> Stills:
@@ -46,9 +44,9 @@ def read_ferplus(folder: Path, *, seed: int = 0) -> Stills:
     splits = np.array(table["split"], dtype="<U6")
     unusable = votes.argmax(1) >= len(FERPLUS)
     hashes = perceptual_hashes(images)
-    repeats = (splits == "train") & _near_any(hashes, hashes[splits == "val"])
+    repeats = (splits == "train") & near_any(hashes, hashes[splits == "val"])
     _hold_out(splits, hashes, seed)
-    parted = (splits == "train") & ~repeats & _near_any(hashes, hashes[splits == "choose"])
+    parted = (splits == "train") & ~repeats & near_any(hashes, hashes[splits == "choose"])
     kept = np.flatnonzero(~unusable & ~repeats & ~parted)
     eight = votes[kept, : len(FERPLUS)]
     targets = np.zeros((len(kept), len(EXPRESSIONS)), np.float32)
@@ -67,23 +65,6 @@ def read_ferplus(folder: Path, *, seed: int = 0) -> Stills:
             "train row repeats a choose row": int((parted & ~unusable).sum()),
         },
     )
-
-
-def perceptual_hashes(images: UInt8[np.ndarray, "stills height width"]) -> UInt64[np.ndarray, "stills"]:
-    """A 64-bit hash of each picture's coarse shape: its 8 x 8 lowest cosine terms against their median."""
-    bits = np.zeros((len(images), 64), np.uint8)
-    for i, image in enumerate(images):
-        small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        terms = cv2.dct(small)[:8, :8].ravel()
-        bits[i] = terms > np.median(terms[1:])
-    return np.packbits(bits, axis=1).view(np.uint64).ravel()
-
-
-def _near_any(
-    hashes: UInt64[np.ndarray, "stills"], others: UInt64[np.ndarray, "others"]
-) -> Bool[np.ndarray, "stills"]:
-    """Which hashes lie within `NEAR_BITS` of any of the others."""
-    return np.array([(np.bitwise_count(others ^ one) <= NEAR_BITS).any() for one in hashes], np.bool_)
 
 
 def _hold_out(splits: np.ndarray, hashes: UInt64[np.ndarray, "stills"], seed: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mien.datasets.corpus import Stills
+from mien.datasets.likeness import near_any, perceptual_hashes
 from mien.datasets.moments import (
     drawable_times,
     equally_spaced,
@@ -26,7 +27,7 @@ from mien.expressions import EXPRESSIONS, position
 from mien.spans import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from jaxtyping import Float64, UInt8
 
@@ -110,6 +111,24 @@ def draw_pool(
         [replace(each, stretches=()) for each in known if each.split == "train" and id(each) not in pooled],
         *counts,
     )
+
+
+def without_repeats(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings without stills that a later split has, too: of `choose` those of `val`, of `train` both.
+
+    Recordings that are no stills stay, and so do stills that repeat one of their own split.
+    """
+    stills = [each for each in recordings if len(each.crops) == 1 and not len(each.columns)]
+    hashes = {id(each): perceptual_hashes(each.crops)[0] for each in stills}
+    dropped: set[int] = set()
+    held = np.zeros(0, np.uint64)
+    for split in ("val", "choose", "train"):
+        own = [id(each) for each in stills if each.split == split]
+        found = np.array([hashes[each] for each in own], np.uint64)
+        near = near_any(found, held)
+        dropped |= {each for each, repeats in zip(own, near.tolist(), strict=True) if repeats}
+        held = np.concatenate([held, found[~near]])
+    return [each for each in recordings if id(each) not in dropped]
 
 
 def take_frames(
