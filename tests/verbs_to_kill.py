@@ -50,7 +50,7 @@ class Verb:
     """Writes the input into a folder that is there."""
     before: Callable[[Path], object] | None = None
     """Writes what stands in the place of the output before."""
-    weight: int
+    weight: int = 0
     """How many moments it has in 200: fewer where a run takes longer."""
     apart: tuple[Apart, ...] = ()
     passing: tuple[str, ...] = ()
