@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests torture kills fuzz bounds reports clean
+.PHONY: help demo serve site test check format lint types layers tests torture kills mutants fuzz bounds reports clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,9 @@ kills: .venv-dev/.installed ## kill -9 at two hundred random moments; goes on wh
 fuzz: .fuzz/.installed ## a fuzzer guided by coverage on every parser; goes on where it was stopped
 	$(DEV)/python tests/fuzz.py .fuzz --seconds 180
 
+mutants: .venv-dev/.installed ## faults put in one at a time, which tests must notice; goes on where it was stopped
+	$(DEV)/python tests/mutants.py .mutants
+
 bounds: | python ## mien at the lowest and at the newest versions that it allows
 	$(PYTHON) supply/bounds.py lowest build-bounds/lowest
 	$(PYTHON) supply/bounds.py newest build-bounds/newest
@@ -70,7 +73,7 @@ format: .venv-dev/.installed ## format the code and mend what ruff can
 
 clean: ## remove both environments and everything that was made
 	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
-		.hypothesis .import_linter_cache .torture .kills .fuzz build-bounds supply-reports
+		.hypothesis .import_linter_cache .torture .kills .mutants .fuzz build-bounds supply-reports
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv
