@@ -438,14 +438,9 @@ def retime(draw: random.Random, base: Path, path: Path) -> str:
 DASH = "urn:mpeg:dash:schema:mpd:2011"
 
 
-def lead_astray(draw: random.Random, number: int, bases: Sequence[Path], folder: Path) -> Case:
-    """A file that would have another one read, or an address asked."""
-    other = draw.choice([base for base in bases if base.suffix in {".mp4", ".ts", ".mkv"}])
-    address = "http://127.0.0.1:9/film.mp4"  # the discard service: nobody answers
-    target = draw.choice(
-        [str(other), f"file:{other}", address, "concat:" + str(other), f"subfile,,start,0,end,0,,:{other}"]
-    )
-    tricks = {
+def leading_to(target: str) -> dict[str, str]:
+    """Texts by format that would have a file or an address read."""
+    return {
         "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
         "ffconcat": f"ffconcat version 1.0\nfile '{target}'\n",
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
@@ -453,7 +448,17 @@ def lead_astray(draw: random.Random, number: int, bases: Sequence[Path], folder:
         "imf": f'<?xml version="1.0"?><AssetMap><Path>{target}</Path></AssetMap>',
         "ram": f"{target}\n",
     }
-    name = draw.choice([*tricks])
+
+
+def lead_astray(draw: random.Random, number: int, bases: Sequence[Path], folder: Path) -> Case:
+    """A file that would have another one read, or an address asked."""
+    other = draw.choice([base for base in bases if base.suffix in {".mp4", ".ts", ".mkv"}])
+    address = "http://127.0.0.1:9/film.mp4"  # the discard service: nobody answers
+    target = draw.choice(
+        [str(other), f"file:{other}", address, "concat:" + str(other), f"subfile,,start,0,end,0,,:{other}"]
+    )
+    texts = leading_to(target)
+    name = draw.choice([*texts])
     path = folder / f"case{draw.choice(['.mp4', '.' + name, '.mkv', '.wav', '.png', ''])}"
-    path.write_text(tricks[name])
+    path.write_text(texts[name])
     return Case(number, path, name, f"leads to {target.split(':')[0][:6]}", astray=True)

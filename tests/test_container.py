@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import urlopen
 
 import av
 import pytest
 
+from hostile import leading_to
 from media_files import click, flat_frames, write_sound, write_still, write_video, zeroed
 from mien import container
 from mien.container import REFUSED_FORMATS, open_source, read_packets
+from mien.errors import MediaError
 
 
 def n_packets(path: Path) -> int:
@@ -55,6 +60,64 @@ def test_packets_of_an_avi_are_numbered_as_they_are_decoded(tmp_path: Path) -> N
         assert source.picture is not None
         numbers = [packet.pts for packet in read_packets(source, source.picture) if packet.size]
     assert numbers == list(range(9))
+
+
+class Canary(BaseHTTPRequestHandler):
+    """Answers every request with a film, and remembers that it was asked."""
+
+    film, asked = b"", list[str]()
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.film)))
+        self.end_headers()
+        self.wfile.write(self.film)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the terminal."""
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a film; nobody may have asked for it when the test is over."""
+    monkeypatch.setattr(Canary, "film", write_video(tmp_path / "film.ts", flat_frames(3)).read_bytes())
+    monkeypatch.setattr(Canary, "asked", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Canary) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/film.ts"
+        server.shutdown()
+        thread.join()
+    assert not Canary.asked
+
+
+@pytest.mark.parametrize("suffix", [".mp4", "", None])
+@pytest.mark.parametrize("kind", [*leading_to("")])
+def test_nothing_that_a_file_leads_to_is_followed(
+    kind: str, suffix: str | None, tmp_path: Path, canary: str
+) -> None:
+    """Neither an address nor a film beside it, which would be a film if it were."""
+    film = tmp_path / "film.ts"
+    targets = [
+        canary,
+        str(film),
+        "film.ts",
+        f"file:{film}",
+        f"concat:{film}",
+        f"subfile,,start,0,end,0,,:{film}",
+    ]
+    for target in targets:
+        path = tmp_path / f"list{f'.{kind}' if suffix is None else suffix}"
+        path.write_text(leading_to(target)[kind])
+        with pytest.raises(MediaError), open_source(path):
+            pass
+
+
+def test_a_canary_that_is_asked_is_heard(canary: str) -> None:
+    with urlopen(canary) as answer:
+        assert answer.read() == Canary.film
+    assert Canary.asked.pop() == "/film.ts"
 
 
 @pytest.mark.parametrize("which", ["picture", "sound"])
