@@ -34,7 +34,7 @@ from mien.whole import folder_aside, move_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jaxtyping import Bool, Float32, Int64
+    from jaxtyping import Bool, Float32, Int64, UInt8
 
     from mien.classwise import Fusion, Rule
     from mien.datasets.affwild2 import UnlabelledVideo
@@ -133,15 +133,7 @@ def submit(
             probs, account = read_video(video, frames, senses, looked)
             answers[places] = smooth(probs, frames, delta)[:, columns].argmax(axis=1)
             accounts.append(account)
-    with folder_aside(out) as aside:
-        made, table = aside / out.name, aside / (out.name + FILLED)
-        write_submission(made, wanted, answers)
-        _, faults = find_faults(made, wanted)
-        if faults:
-            raise DatasetError(f"{made} was not written as it should be: {faults[0]}; run it again")
-        _write_accounts(table, accounts)
-        table.replace(out.with_name(table.name))
-        move_in(made, out)
+    _write_whole(out, wanted, answers, accounts)
     return _tell(out, accounts)
 
 
@@ -293,6 +285,25 @@ def _listen(
         account.voice = "media that cannot be read"
         heard[:] = False
     return probs, heard
+
+
+def _write_whole(
+    out: Path, wanted: Example, answers: UInt8[np.ndarray, "lines"], accounts: Sequence[Account]
+) -> None:
+    """Writes the submission and the table beside it, which take their places once both are whole.
+
+    Raises:
+        DatasetError: What was written does not answer the example.
+    """
+    with folder_aside(out) as aside:
+        made, table = aside / out.name, aside / (out.name + FILLED)
+        write_submission(made, wanted, answers)
+        _, faults = find_faults(made, wanted)
+        if faults:
+            raise DatasetError(f"{made} was not written as it should be: {faults[0]}; run it again")
+        _write_accounts(table, accounts)
+        table.replace(out.with_name(table.name))
+        move_in(made, out)
 
 
 def _write_accounts(path: Path, accounts: Sequence[Account]) -> None:
