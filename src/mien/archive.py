@@ -266,7 +266,7 @@ class Archive:
             return False
         try:
             return int(self.system.size(f"{self._path}/{entry.table}") or 0) == entry.table_bytes
-        except OSError:
+        except (OSError, ValueError):  # the latter of a name that no file can have
             return False
 
     def note(self, entry: Entry) -> None:

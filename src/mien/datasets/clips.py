@@ -51,13 +51,13 @@ def read_clips(table: Path, *, for_training: bool, seed: int = 0) -> list[Clip]:
     """
     rows = _read_rows(table)
     clips = [_clip(where, cells, table.parent) for where, cells in rows.items()]
-    if for_training and not any("split" in cells for cells in rows.values()):
-        try:
+    try:
+        if for_training and not any("split" in cells for cells in rows.values()):
             splits = deal((clip.speaker for clip in clips), choose=SHARE, val=SHARE, seed=seed)
-        except DatasetError as error:
-            raise DatasetError(f"{table.name}: {error}") from None
-        clips = [replace(clip, split=splits[clip.speaker]) for clip in clips]
-    refuse_shared_speakers(clips)
+            clips = [replace(clip, split=splits[clip.speaker]) for clip in clips]
+        refuse_shared_speakers(clips)
+    except DatasetError as error:
+        raise DatasetError(f"{table.name}: {error}") from None
     return clips
 
 
