@@ -173,6 +173,36 @@ def test_nothing_is_smoothed_across_a_gap_in_the_face_or_in_the_voice():
     assert {row.probs.tobytes() for row in found[:4]} == {probs_of("Anger").tobytes()}
 
 
+# --- from the past alone ------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.sampled_from(["Anger", "Fear", None]), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.15, 0.3]),
+    st.sampled_from([0.0, 0.2, 1.0]),
+)
+@settings(max_examples=30, deadline=None)
+def test_causal_rows_leave_with_their_readings_and_look_back_alone(sides, smooth, max_gap):
+    given = [reading(n / 10, (person(1, one),) if one else ()) for n, one in enumerate(sides)]
+    arrived = []
+    stream = rows(
+        (arrived.append(one) or one for one in given),
+        TimelineSettings(causal=True, smooth=smooth, max_gap=max_gap),
+    )
+    shown = []  # what is held at each time; None while nobody is in view
+    for n, row in enumerate(stream):
+        assert len(arrived) == n + 1
+        last = max((k for k in range(n + 1) if sides[k]), default=None)
+        held = last is not None and (n - last) / 10 <= max_gap + 1e-9
+        shown.append(probs_of(sides[last]) if held else None)
+        assert row.track_id == (1 if held else None)
+        assert ("interpolated" in row.flags) == (held and last < n)
+        if held:
+            begin = max((k + 1 for k in range(n) if shown[k] is None), default=0)
+            seen = [shown[k] for k in range(begin, n + 1) if (n - k) / 10 <= smooth + 1e-9]
+            np.testing.assert_allclose(row.face_probs, np.mean(seen, axis=0), atol=1e-6)
+
+
 # --- fusion and flags ---------------------------------------------------------------------------------------
 
 FACE, OTHER_FACE, VOICE = probs_of("Happiness", 0.8), probs_of("Sadness", 0.7), probs_of("Anger", 0.9)
@@ -312,9 +342,47 @@ def test_of_equal_probabilities_the_earlier_expression_is_the_label():
     assert row.label == "Disgust"
 
 
+@pytest.mark.parametrize("name", ["dropped", "crowded"])
+def test_what_a_reading_says_of_itself_is_said_of_its_rows(name):
+    plain = reading(0.0, (person(1),))
+    for told in (True, False):
+        (row,) = rows([replace(plain, **{name: told})], AS_READ)
+        assert (name in row.flags) is told
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({name: 0} for name in ("smooth", "max_gap", "min_duration_on", "min_duration_off")),
+        {"low_confidence": 0},
+        {"low_confidence": 1},
+        {"onset": 1, "offset": 1},
+        {"onset": 0, "offset": 0},
+        {"speaker": 1},
+        {"fusion": "proportion", "voice_weight": 2},
+        {"fusion": "product"},
+        {"fusion": "class_wise"},
+    ],
+    ids=str,
+)
+def test_settings_at_their_bounds_are_taken(option):
+    ask = TimelineSettings(**option)
+    assert {name: getattr(ask, name) for name in option} == option
+
+
+def test_settings_are_those_that_the_documents_name():
+    ask = TimelineSettings()
+    assert (ask.smooth, ask.max_gap, ask.low_confidence) == (0.5, 0.5, 0.4)
+    assert (ask.onset, ask.offset, ask.min_duration_on, ask.min_duration_off) == (0.4, 0.3, 0.25, 0.25)
+    assert (ask.fusion, ask.speaker, ask.causal, ask.weights) == (None, None, False, (1.0, 1.0))
+    assert TimelineSettings(voice_weight=2).weights == (2, 1)
+    assert TimelineSettings(face_weight=3).weights == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
+        ({"speaker": 0}, "speaker is 0; expected a track_id"),
         ({"smooth": -0.5}, "smooth is -0.5; expected seconds"),
         ({"max_gap": float("nan")}, "max_gap is nan; expected seconds"),
         ({"min_duration_on": -1}, "min_duration_on is -1"),

@@ -110,8 +110,28 @@ def test_how_loud_quiet_sound_was_is_not_heard(decibel: float, start: int, seed:
 def test_loud_windows_and_silence_are_left_as_they_are() -> None:
     loud = np.random.default_rng(0).normal(1.0, 3.0, (64, 320)).astype(np.float32)
     assert np.array_equal(cut_window(loud, 0)[0], np.maximum(loud, np.float32(QUIETEST)))
-    silence = np.full((64, 320), -23.0, np.float32)
+    silence = np.full((64, 320), -23.0, np.float32)  # raised by 40 dB it would still be below
     assert (cut_window(silence, 0)[0] == np.float32(QUIETEST)).all()
+
+
+@pytest.mark.parametrize("decibel", [39, 40, 41, 60])
+def test_nothing_is_raised_by_more_than_40_db(decibel: float) -> None:
+    hiss = QUIETEST_SPEECH - decibel / 10 * log(10)
+    quiet = np.full((64, 320), hiss, np.float32)
+    by = min(decibel, 40) / 10 * log(10)
+    np.testing.assert_allclose(cut_window(quiet, 0)[0], max(hiss + by, QUIETEST), atol=1e-5)
+
+
+def test_the_loudest_twentieth_of_the_columns_does_not_say_how_loud_it_is() -> None:
+    sound = np.random.default_rng(0).uniform(-9, -8, (64, 320)).astype(np.float32)
+    knocked = sound.copy()
+    knocked[:, ::25] = 3.0  # 13 of 320, less than 5 %
+    kept = np.arange(320) % 25 != 0
+    loud = np.percentile(knocked.max(axis=0), 95)
+    assert loud < -7.9
+    np.testing.assert_allclose(
+        cut_window(knocked, 0)[0][:, kept], sound[:, kept] + (QUIETEST_SPEECH - loud), atol=1e-5
+    )
 
 
 def test_a_window_is_a_copy() -> None:

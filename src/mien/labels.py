@@ -187,13 +187,14 @@ def _table(text: str, name: str) -> Iterator[tuple[str, str, float, float]]:
             raise InputError(f"{name} cannot be read as a table ({error}); give a CSV file") from None
         for number, line in enumerate(lines):
             places = _places(line)
-            if "label" in places and ({"start", "end"} <= places.keys() or {"time", "kind"} <= places.keys()):
+            spans = {"start", "end"} <= places.keys()
+            if "label" in places and (spans or {"time", "kind"} <= places.keys()):
                 rows = [
                     (f"{name} line {number + 2 + row}", {key: cells[at] for key, at in places.items()})
                     for row, cells in enumerate(lines[number + 1 :])
                     if len(cells) > max(places.values())
                 ]
-                return _spans(rows) if "start" in places else _events(rows)
+                return _spans(rows) if spans else _events(rows)
     raise InputError(
         f"{name} has no line with the columns start, end and label (and who), nor those of a BORIS export; "
         "give one of these, an ELAN document or a TextGrid"
