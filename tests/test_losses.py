@@ -1,5 +1,7 @@
 """The losses: against torch's own cross-entropy, and the coarse-fine loss against its formula."""
 
+import math
+from itertools import combinations
 from typing import Any, Literal
 
 import pytest
@@ -10,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.errors import InputError
-from mien.expressions import position
-from mien.losses import CoarseFine, CoarseFineConfig, joint_loss, soft_cross_entropy
+from mien.expressions import EXPRESSIONS, QUADRANTS, position
+from mien.losses import CoarseFine, CoarseFineConfig, joint_loss, likelihood_cost, soft_cross_entropy
 from mien.models.network import LogProbs
 
 
@@ -146,6 +148,27 @@ def test_mu_is_learnt_from_the_confusion_of_quadrants() -> None:
     assert factor(fixed, "Happiness", "Sadness") == pytest.approx(2.0)
 
 
+@given(st.lists(st.tuples(st.sampled_from(EXPRESSIONS), st.sampled_from(EXPRESSIONS)), max_size=8))
+@settings(deadline=None)
+def test_mu_is_learnt_as_counted_row_by_row(pairs: list[tuple[str, str]]) -> None:
+    loss = CoarseFine(CoarseFineConfig(mode="confusion", scale=0.5))
+    counts = torch.zeros(8, 8)
+    for label, predicted in pairs:
+        counts[position(label), position(predicted)] += 1
+    loss.learn(counts)
+    shares = {}
+    for a, b in combinations((1, 2, 3, 4), 2):
+        n_rows = sum(QUADRANTS[label] in (a, b) for label, _ in pairs)
+        n_mistaken = sum({QUADRANTS[one], QUADRANTS[other]} == {a, b} for one, other in pairs)
+        shares[a, b] = shares[b, a] = n_mistaken / n_rows if n_rows else 0
+    most = max(shares.values()) or 1
+    wanted = [
+        [0.5 * shares.get((QUADRANTS[one], QUADRANTS[other]), 0) / most for other in EXPRESSIONS]
+        for one in EXPRESSIONS
+    ]
+    torch.testing.assert_close(loss.mu, torch.tensor(wanted))
+
+
 def test_two_polarities_are_a_choice_of_quadrants() -> None:
     pleasant, unpleasant = ("Neutral", "Happiness", "Surprise"), ("Anger", "Disgust", "Fear", "Sadness")
     loss = CoarseFine(CoarseFineConfig(quadrants=(pleasant, unpleasant, (), ())))
@@ -161,12 +184,31 @@ def test_two_polarities_are_a_choice_of_quadrants() -> None:
         ({"quadrants": (("Joy",), (), (), ())}, "'Joy' is not an expression"),
         ({"mu_13": -1.0}, "mu_13 is -1.0"),
         ({"mu_13": float("nan")}, "mu_13 is nan"),
+        ({"mu_12": float("inf")}, "mu_12 is inf"),
+        ({"mu_23": -0.1}, "mu_23 is -0.1"),
         ({"scale": float("inf")}, "scale is inf"),
+        ({"scale": -0.1}, "scale is -0.1"),
     ],
 )
 def test_settings_that_are_refused(wrong: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         CoarseFineConfig(**wrong)
+
+
+def test_what_is_all_but_impossible_costs_as_one_in_ten_million() -> None:
+    log_probs = torch.tensor([[0.0, -1000.0, *[-30.0] * 6]])
+    cost = [float(likelihood_cost(log_probs, labels_of(name))) for name in ("Neutral", "Anger", "Other")]
+    assert cost == [0.0, *[pytest.approx(math.log(1e7))] * 2]
+
+
+def test_settings_at_their_bounds_and_as_they_are_told() -> None:
+    nothing = CoarseFineConfig(mu_12=0, mu_23=0, mu_34=0, mu_14=0, mu_13=0, mu_24=0, scale=0)
+    assert torch.equal(CoarseFine(nothing).mu, torch.zeros(8, 8))
+    told = CoarseFineConfig()
+    assert (told.mode, told.mu_12, told.mu_23, told.mu_34, told.mu_14) == ("fixed", 0.5, 0.5, 0.5, 0.5)
+    assert (told.mu_13, told.mu_24, told.scale) == (1.0, 1.0, 1.0)
+    assert {name for names in told.quadrants for name in names} == {*EXPRESSIONS} - {"Other"}
+    assert all(QUADRANTS[name] == k + 1 for k, names in enumerate(told.quadrants) for name in names)
 
 
 def test_each_modality_s_own_opinion_costs_beside_the_fused_one() -> None:

@@ -108,6 +108,8 @@ def test_quadrants_pool_expressions_and_leave_other_out() -> None:
     predictions = ["Fear", "Surprise", "Surprise", "Neutral", "Neutral", "Anger", "Other"]
     counts = quadrant_confusion(confusion(labels, predictions, EXPRESSIONS), EXPRESSIONS)
     assert counts.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    shares = quadrant_confusion(confusion(labels, predictions, EXPRESSIONS).astype(float), EXPRESSIONS)
+    assert (shares.tolist(), shares.dtype) == (counts.tolist(), np.int64)
     with pytest.raises(MetricError, match="'laugh' has no quadrant"):
         quadrant_confusion(np.eye(1), ("laugh",))
 
@@ -258,7 +260,7 @@ def test_scores_from_probabilities_say_more_than_from_names() -> None:
     labels, predictions = drawn(90)
     probs = 0.6 * np.eye(8)[[EXPRESSIONS.index(one) for one in predictions]] + 0.05
     from_probs, from_names = score(labels, probs), score(labels, predictions)
-    assert from_names.ece is None
+    assert from_names.n_groups is from_probs.n_groups is from_names.ece is None
     assert from_names.ece_by_chance is None
     assert from_probs.ece_by_chance == gap_by_chance(from_probs.reliability)
     assert from_names.reliability == from_names.abstention == ()
