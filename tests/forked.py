@@ -11,9 +11,10 @@ import sys
 import time
 import traceback
 import warnings
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,8 @@ class Bench:
         told = self.folder / "told.json"
         if self.wait(self.fork(lambda: self.list_modules(told))):
             return f"{self.module}: its tests cannot be loaded; see log.txt"
-        pytest.main([*self.options, "--collect-only", "-qq", str(ROOT / "tests" / "conftest.py")])
+        with redirect_stdout(StringIO()):
+            pytest.main([*self.options, "--collect-only", "-qq", str(ROOT / "tests" / "conftest.py")])
         stale = build_graph("mien", cache_dir=None).find_downstream_modules(self.module) | {self.module}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
-from mien.classwise import ClassWise, fit_class_wise, read_class_wise
+from mien.classwise import (
+    LARGEST,
+    STRENGTH,
+    ClassWise,
+    find_rule,
+    fit_class_wise,
+    read_class_wise,
+    read_fusion,
+)
 from mien.errors import CheckpointError, InputError, MetricError
-from mien.fusion import FLOOR
+from mien.fusion import FLOOR, product, proportion
 
 CLASSES = 3
 
@@ -68,6 +77,50 @@ def test_a_missing_modality_leaves_the_other_s_own_fit(rule: ClassWise) -> None:
     )
 
 
+def test_the_fit_is_where_its_loss_is_least(rule: ClassWise) -> None:
+    voice, face, targets = votes()
+
+    def loss(terms: np.ndarray) -> float:
+        m, n, bias = terms.reshape(3, CLASSES)
+        logits = m * np.log(voice + FLOOR) + n * np.log(face + FLOOR) + bias
+        log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        drawn = STRENGTH * ((m - 1) ** 2 + (n - 1) ** 2) + STRENGTH / 100 * bias**2
+        return float(drawn.sum() / 2 - (targets * log_probs).sum())
+
+    least = minimize(loss, np.repeat([1.0, 1.0, 0.0], CLASSES), method="L-BFGS-B", tol=1e-12)
+    fitted = np.concatenate([rule.voice, rule.face, rule.bias])
+    assert loss(fitted) <= least.fun + 1e-7
+    np.testing.assert_allclose(fitted, least.x, atol=2e-3)
+
+
+def test_single_precision_is_worked_out_in_double(rule: ClassWise) -> None:
+    voice, face, targets = (each.astype(np.float32) for each in votes(300))
+    wide = [each.astype(np.float64) for each in (voice, face)]
+    assert rule(voice, face).dtype == np.float64
+    np.testing.assert_allclose(rule(voice, face), rule(*wide), atol=1e-6)
+    found, wanted = fit_class_wise(voice, face, targets), fit_class_wise(*wide, targets)
+    assert found.voice == pytest.approx(wanted.voice, abs=1e-4)
+
+
+def test_the_way_of_fusing_that_is_named_is_found(rule: ClassWise) -> None:
+    voice, face, _ = votes(5)
+    assert find_rule("class_wise", (1.0, 1.0), rule) is rule
+    assert find_rule("product", (2.0, 1.0), rule) is product
+    for name in ("proportion", None):
+        found = find_rule(name, (2.0, 3.0), rule)(voice, face)
+        assert np.array_equal(found, proportion(voice, face, voice_weight=2, face_weight=3))
+    with pytest.raises(AssertionError, match="not given"):
+        find_rule("class_wise", (1.0, 1.0), None)
+
+
+def test_names_of_ways_of_fusing() -> None:
+    for name in ("proportion", "product", "class_wise"):
+        assert read_fusion(name) == name
+    for name in ("", "Product", "product "):
+        with pytest.raises(InputError, match="expected proportion or product or class_wise"):
+            read_fusion(name)
+
+
 def test_with_little_to_learn_from_the_ratio_stays() -> None:
     voice, face, targets = votes(2)
     rule = fit_class_wise(voice, face, targets, (1, 3))
@@ -120,7 +173,15 @@ def spoilt(told: dict[str, Any], key: str, value: object) -> dict[str, Any]:
     return told | {"b": told["b"] | {key: value}}
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e7, 10**400, "1", None, True, [1.0]])
+@pytest.mark.parametrize("number", [-LARGEST, LARGEST, 0, -3])
+def test_numbers_up_to_the_largest_are_read(rule: ClassWise, number: float) -> None:
+    found = read_class_wise(spoilt(rule.as_dict(NAMES), "bias", number), NAMES, "here")
+    assert found.bias[1] == number
+
+
+@pytest.mark.parametrize(
+    "number", [float("nan"), float("inf"), 1.001 * LARGEST, -1.001 * LARGEST, 10**400, "1", None, True, [1.0]]
+)
 def test_numbers_that_are_none_are_refused(rule: ClassWise, number: object) -> None:
     with pytest.raises(CheckpointError, match=r"^here: .*class_wise.*mien fit-fusion`$"):
         read_class_wise(spoilt(rule.as_dict(NAMES), "bias", number), NAMES, "here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from pympi import Eaf
 
 from mien.datasets.affwild2 import read_annotation
 from mien.expressions import EXPRESSIONS
-from mien.foreign import FrameLabels, elan, subrip_cue, textgrid, tiers_of, webvtt_cue
+from mien.foreign import FrameLabels, TextGrid, clock, elan, subrip_cue, textgrid, tiers_of, webvtt_cue
 from mien.segments import who
 from mien.spans import Span
 from mien.timeline import Segment
+from mien.whole import Asides
 from some_rows import clip, leaning, row
 from test_writers import SEGMENTS, written
 
@@ -103,6 +105,14 @@ def test_ffmpeg_reads_subtitles(tmp_path: Path, kind: str) -> None:
     assert all(each.label in text for each, (_, text) in zip(SEGMENTS, times, strict=True))
 
 
+@given(st.integers(0, 400_000_000))
+def test_a_clock_is_that_of_the_calendar(ms: int) -> None:
+    hours, rest = clock(ms / 1000, ".").split(":", 1)
+    passed = datetime.strptime(rest, "%M:%S.%f") - datetime.strptime("0", "%M")
+    assert timedelta(hours=int(hours)) + passed == timedelta(milliseconds=ms)
+    assert len(hours) >= 2
+
+
 def test_subtitles_of_long_films_have_more_than_two_digits_of_hours() -> None:
     segment = Segment(span=Span(360_000.0, 360_000.5), track_id=1, label="Fear", probability=0.5)
     assert webvtt_cue(segment).startswith("100:00:00.000 --> 100:00:00.500\n<v Person 1>Fear 0.50\n")
@@ -129,6 +139,50 @@ def test_praat_ends_where_the_file_does_and_has_a_tier_where_nobody_is(tmp_path:
     assert document.maxTimestamp == pytest.approx(3.96)
 
 
+def test_a_stretch_that_is_shorter_than_elan_counts_lasts_a_millisecond(tmp_path: Path) -> None:
+    short = Segment(span=Span(1.0001, 1.0002), track_id=1, label="Fear", probability=0.5)
+    (tmp_path / "x.eaf").write_text("".join(elan(tiers_of([short], []), "a.mp4")), encoding="utf-8")
+    assert Eaf(tmp_path / "x.eaf").get_annotation_data_for_tier("Person 1") == [(1000, 1001, "Fear")]
+
+
+@pytest.mark.parametrize("gap, n_intervals", [(0.0, 3), (5e-7, 3), (2e-6, 4)])
+def test_praat_has_no_interval_that_lasts_no_time(gap: float, n_intervals: int) -> None:
+    segments = [
+        Segment(span=Span(start, end), track_id=1, label="Fear", probability=0.5)
+        for start, end in ((1.0, 2.0), (2.0 + gap, 3.0))
+    ]
+    text = "".join(textgrid(tiers_of(segments, []), 3.0))
+    assert f"intervals: size = {n_intervals}\n" in text
+    assert f"intervals [{n_intervals}]" in text
+    longer = "".join(textgrid(tiers_of(segments, []), 3.0 + 2e-6))
+    assert f"intervals: size = {n_intervals + 1}\n" in longer
+
+
+def test_praat_s_document_of_a_picture_lasts_a_millisecond(tmp_path: Path) -> None:
+    path = tmp_path / "t.TextGrid"
+    path.write_text("".join(textgrid({}, 0.0)), encoding="utf-8")
+    document = praat.openTextgrid(path, includeEmptyIntervals=True)
+    assert document.maxTimestamp == pytest.approx(0.001)
+    assert [(each.start, each.end) for each in document.tiers[0].entries] == [(0, 0.001)]
+
+
+@pytest.mark.parametrize(
+    "told, wanted", [({"duration_s": 9.5}, 9.5), ({"duration_s": 1.0}, 3.96), ({}, 3.96)]
+)
+def test_a_document_of_praat_is_as_long_as_the_file_or_its_last_row(
+    tmp_path: Path, told: dict[str, float], wanted: float
+) -> None:
+    asides = Asides(tmp_path)
+    writer = TextGrid(asides)
+    for each in clip(4.0):
+        writer.write_row(each)
+    writer.close(told, [])
+    asides.keep([writer.file_name], [])
+    asides.remove()
+    document = praat.openTextgrid(tmp_path / writer.file_name, includeEmptyIntervals=True)
+    assert document.maxTimestamp == pytest.approx(wanted)
+
+
 def test_openface_has_its_names_and_a_row_for_every_frame(tmp_path: Path) -> None:
     table = pd.read_csv(written(tmp_path, "openface"))
     rows = list(clip(4.0))
@@ -137,6 +191,7 @@ def test_openface_has_its_names_and_a_row_for_every_frame(tmp_path: Path) -> Non
     assert table["success"].tolist() == [int(each.track_id is not None) for each in rows]
     assert table["face_id"].tolist() == [each.track_id or 0 for each in rows]
     np.testing.assert_allclose(table["timestamp"], [each.time for each in rows], atol=5e-4)
+    np.testing.assert_allclose(table["confidence"], [each.confidence or 0 for each in rows], atol=5e-3)
     seen = [each for each in rows if each.probs is not None]
     probs = table.loc[[each.probs is not None for each in rows], [f"p_{name}" for name in EXPRESSIONS]]
     np.testing.assert_allclose(probs, np.stack([each.probs for each in seen]), atol=1e-5)
@@ -154,6 +209,22 @@ def test_affwild2_s_reader_reads_the_person_most_seen(tmp_path: Path) -> None:
     rows = [each for each in clip(4.0) if each.track_id == 1]
     labels = [each.label for each in rows] + [None] * (100 - len(rows))
     assert list(read_annotation(path)) == labels
+
+
+def test_the_person_most_seen_is_the_one_of_most_labelled_frames() -> None:
+    labels = FrameLabels()
+    for frame in range(12):
+        if frame in (0, 11):  # from first to last, and hardly ever
+            labels.add(row(frame / 10, 1, leaning("Anger"), frame=frame))
+        if 4 <= frame < 7:
+            labels.add(row(frame / 10, 2, leaning("Fear"), frame=frame))
+            labels.add(row(frame / 10, 3, leaning("Sadness"), frame=frame))  # as often, but later
+    lines = [line.strip() for line in labels.lines()]
+    assert lines == [",".join(EXPRESSIONS), *["-1"] * 4, *["3"] * 3, *["-1"] * 5]
+    nobody = FrameLabels()
+    nobody.add(row(0.0, None, frame=0))
+    nobody.add(row(0.1, 1, None, frame=1))
+    assert [line.strip() for line in nobody.lines()][1:] == ["-1", "-1"]
 
 
 def test_frames_in_which_a_person_is_away_have_no_label() -> None:
