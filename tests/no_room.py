@@ -154,7 +154,7 @@ def find_faults(place: Place, old: Tree, code: int, told: str) -> list[str]:
         faults.append(f"says {told[-600:]!r}")
     faults += [f"not as it was: {name}" for name in old if left.get(name) != old[name]]
     new = {name: content for name, content in left.items() if name not in old}
-    faults += [f"left aside: {name}" for name in new if not is_final(name)]
+    faults += [f"left aside: {name}" for name in new.keys() - place.whole.keys() if not is_final(name)]
     faults += [f"half: {name}" for name in find_halves(place.verb, new, place.whole, {})]
     return faults
 
