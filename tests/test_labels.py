@@ -9,8 +9,9 @@ from praatio import textgrid as praat
 from pympi import Eaf
 
 from mien.errors import InputError
+from mien.expressions import EXPRESSIONS
 from mien.foreign import elan, textgrid, tiers_of
-from mien.labels import MOST_DIGITS, LabelSpan, read_labels, read_words
+from mien.labels import MOST_DIGITS, WORDS, LabelSpan, read_labels, read_words
 from mien.spans import Span
 from test_foreign import some_segments, told
 from test_writers import SEGMENTS, written
@@ -136,6 +137,18 @@ def test_of_two_columns_of_one_meaning_the_plainer_name_counts(tmp_path: Path) -
     assert read(tmp_path / "b.csv", "start,end,label\n1,2,Fear\n") == [(1, 2, "", "Fear")]
 
 
+def test_every_expression_has_its_name_and_what_people_say_for_it(tmp_path: Path) -> None:
+    said = {
+        **{name: name for name in EXPRESSIONS},
+        **{"happy": "Happiness", "joy": "Happiness", "sad": "Sadness", "angry": "Anger", "afraid": "Fear"},
+        **{"fearful": "Fear", "scared": "Fear", "disgusted": "Disgust", "surprised": "Surprise"},
+    }
+    lines = [f"{n},{n + 1},{word.upper()}" for n, word in enumerate(said)]
+    found = read(tmp_path / "a.csv", "\n".join(["start,end,label", *lines]))
+    assert [label for *_, label in found] == list(said.values())
+    assert {*WORDS} == {word.lower() for word in said}
+
+
 def test_own_words_come_before_the_known_ones_in_whatever_letters(tmp_path: Path) -> None:
     text = "start,end,label\n0,1, JOY \n1,2,Grin\n2,3,sad\n"
     words = {"Joy": "Surprise", "gRIN": "Happiness", "SAD": None}
@@ -206,6 +219,8 @@ def test_an_annotation_of_elan_that_says_nothing_is_passed_by(tmp_path: Path, va
         ("a.TextGrid", "File type", "no TextGrid in Praat's long form"),
         ("a.eaf", "<A><B></A>", "no whole ELAN document"),
         ("a.eaf", FLOATING, "'Fear' in tier 'A' is not aligned"),
+        ("a.eaf", FLOATING.replace('REF2="t"', 'REF2="lost"'), "'Fear' in tier 'A' is not aligned"),
+        ("a.eaf", FLOATING.replace("TIME_SLOT_REF2", "TIME_SLOT_REF3"), "'Fear' in tier 'A' is not aligned"),
         ("a.csv", "start_s,end_s,label,track_id\n0,1,Fear,Bo\n", "'Bo' is no track_id"),
     ],
 )
