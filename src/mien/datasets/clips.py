@@ -31,7 +31,7 @@ COLUMNS = (*REQUIRED, "start", "end", "speaker", "split")
 SHARE = 0.1
 """Of the speakers, for `choose` and for `val` each, where the table names no splits."""
 
-_NUMBER = re.compile(r"(\d{1,9}\.?\d*|\.\d+)(e-\d+)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"(\d{1,9}(\.\d*)?|\.\d+)(e-\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def read_clips(table: Path, *, for_training: bool, seed: int = 0) -> list[Clip]:
