@@ -140,8 +140,15 @@ def test_of_two_columns_of_one_meaning_the_plainer_name_counts(tmp_path: Path) -
 def test_every_expression_has_its_name_and_what_people_say_for_it(tmp_path: Path) -> None:
     said = {
         **{name: name for name in EXPRESSIONS},
-        **{"happy": "Happiness", "joy": "Happiness", "sad": "Sadness", "angry": "Anger", "afraid": "Fear"},
-        **{"fearful": "Fear", "scared": "Fear", "disgusted": "Disgust", "surprised": "Surprise"},
+        "happy": "Happiness",
+        "joy": "Happiness",
+        "sad": "Sadness",
+        "angry": "Anger",
+        "afraid": "Fear",
+        "fearful": "Fear",
+        "scared": "Fear",
+        "disgusted": "Disgust",
+        "surprised": "Surprise",
     }
     lines = [f"{n},{n + 1},{word.upper()}" for n, word in enumerate(said)]
     found = read(tmp_path / "a.csv", "\n".join(["start,end,label", *lines]))
