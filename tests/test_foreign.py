@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -167,14 +167,15 @@ def test_praat_s_document_of_a_picture_lasts_a_millisecond(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "told, wanted", [({"duration_s": 9.5}, 9.5), ({"duration_s": 1.0}, 3.96), ({}, 3.96)]
+    "n_rows, told, wanted",
+    [(100, {"duration_s": 9.5}, 9.5), (100, {"duration_s": 1.0}, 3.96), (100, {}, 3.96), (0, {}, 0.001)],
 )
 def test_a_document_of_praat_is_as_long_as_the_file_or_its_last_row(
-    tmp_path: Path, told: dict[str, float], wanted: float
+    tmp_path: Path, n_rows: int, told: dict[str, float], wanted: float
 ) -> None:
     asides = Asides(tmp_path)
     writer = TextGrid(asides)
-    for each in clip(4.0):
+    for each in islice(clip(4.0), n_rows * 2):
         writer.write_row(each)
     writer.close(told, [])
     asides.keep([writer.file_name], [])
