@@ -13,7 +13,7 @@ from mien.expressions import EXPRESSIONS
 from mien.framewise import rate_affwild2
 from mien.fusion import product
 from mien.postprocess import box_mean
-from mien.predictor import FacePredictor, load_model
+from mien.predictor import FacePredictor, VoicePredictor, load_model
 from mien.scoring import Rater
 
 VAL = "Validation_Set"
@@ -30,8 +30,9 @@ class Heard:
 
     frames: tuple[int, ...] = ()
 
-    def __init__(self, *_) -> None:
-        self.times: list[float] = []
+    def __init__(self, heard: object, voice: object) -> None:
+        assert heard is not None
+        assert isinstance(voice, VoicePredictor)
 
     def at(self, time: float):
         probs = np.eye(8, dtype=np.float32)[3] if round(time * 30 + 0.5) in self.frames else None
@@ -44,6 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def no_hook(what: str, done: float, total: float) -> None:
+    assert what == "looking at frames"
     assert 0 < done <= total == 4
 
 
@@ -62,6 +64,9 @@ def test_every_labelled_frame_is_there_with_or_without_a_face(root: Path) -> Non
     assert found.labels == ("Neutral", *["Happiness"] * 2, "Sadness", "Anger", *["Surprise"] * 2)
     assert set(found.groups or ()) == {"video3"}
     assert found.videos == (*["video3_left"] * 5, *["video3_right"] * 2)
+    assert (found.corpus, found.group_word, found.spans, found.asked) == ("Aff-Wild2", "videos", None, {})
+    assert found.notes == ("",) * 7
+    assert any("the mean over 101 frames of one person" in remark for remark in found.remarks)
     every, seen = found.views
     assert (every.rows, every.averages_all, seen.averages_all) == (None, True, True)
     assert seen.rows is not None
@@ -115,6 +120,21 @@ def test_media_that_cannot_be_read_are_counted(root: Path) -> None:
     found = rate_affwild2(Rater(load_model()), root, "val", no_hook)
     assert "Aff-Wild2: media that cannot be decoded: 2" in found.remarks
     assert set(found.raw) == {"fused"}
+
+
+def test_frames_are_told_one_by_one_over_all_people(root: Path) -> None:
+    told: list[tuple[float, float]] = []
+    rate_affwild2(Rater(load_model()), root, "val", lambda _, done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_line_after_the_end_of_its_video_is_counted_and_not_rated(root: Path) -> None:
+    write_media(root / "batch1" / "video3.mp4", n_frames=4)
+    found = rate_affwild2(Rater(load_model()), root, "val", no_hook)
+    left = [name for name in found.names if name.startswith("video3_left")]
+    assert left == [f"video3_left/{frame:05d}.jpg" for frame in (1, 3, 4, 5)]
+    assert "Aff-Wild2: labelled line after the end of its video: 1" in found.remarks
+    assert all(len(probs) == len(found.labels) for probs in (*found.raw.values(), *found.post.values()))
 
 
 def test_a_split_without_labelled_frames_is_refused(tmp_path: Path) -> None:

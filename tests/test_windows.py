@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from media_files import FILM_FPS, NTSC_FPS
@@ -144,6 +144,8 @@ def test_a_window_is_a_copy() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 5000))
+@example(N_COLUMNS)
+@example(N_COLUMNS + 1)
 def test_windows_cover_a_clip_and_leave_it_only_where_it_is_short(n_columns: int) -> None:
     starts = clip_windows(n_columns)
     heard = np.zeros(max(n_columns, N_COLUMNS) + N_COLUMNS, bool)
