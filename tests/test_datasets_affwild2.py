@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -25,6 +26,7 @@ from corpora_affwild2 import (
 )
 from media_files import flat_frames, tone, write_sound, write_still, write_video
 from mien.datasets.affwild2 import (
+    count_timed,
     crop_times,
     find_example,
     find_videos,
@@ -403,6 +405,40 @@ def test_no_crop_is_asked_for_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(read(tmp_path)["video4"].frames) == 300
     assert asked
     assert [path for path in asked if path.endswith(".jpg")] == []
+
+
+@given(data=st.data(), n_lines=st.integers(1, 9), n_shown=st.integers(0, 12))
+def test_frames_have_a_time_up_to_the_last_crop_or_just_behind_the_media(
+    data: st.DataObject, n_lines: int, n_shown: int
+) -> None:
+    frames = sorted(data.draw(st.sets(st.integers(1, n_lines), min_size=1)))
+    video = LabelledVideo(
+        name="a", media=None, crops=Path(), frames=tuple(frames), labels=(None,) * n_lines, split="val"
+    )
+    timed = [k for k in range(1, n_lines + 1) if k <= frames[-1] or k <= n_shown + 1]
+    assert count_timed(video, n_shown) == len(timed)
+
+
+def test_a_crop_is_averaged_where_it_shrinks_and_interpolated_where_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "00001.jpg"  # which holds a PNG, so that no bit is lost
+
+    def shown(columns: list[int], side: int) -> list[int]:
+        grey = np.repeat(np.array([columns], np.uint8), len(columns), axis=0)
+        path.write_bytes(cv2.imencode(".png", np.stack([grey, 0 * grey, 255 - grey], axis=2))[1].tobytes())
+        found = read_crop(path, side)
+        assert found is not None
+        assert found.shape == (side, side, 3)
+        assert (found[..., 1] == 0).all()
+        assert np.abs(found[..., 0].astype(int) + found[..., 2] - 255).max() <= 1
+        return found[0, :, 2].tolist()
+
+    assert shown([0, 0, 0, 200] * 4, 4) == [50] * 4
+    assert shown([0, 200], 4) == [0, 50, 150, 200]
+    assert shown([3, 1, 4, 1], 4) == [3, 1, 4, 1]
+    path.write_bytes(b"")
+    assert read_crop(path, 4) is None
+    with pytest.raises(FileNotFoundError):
+        read_crop(tmp_path / "00002.jpg", 4)
 
 
 def test_times_of_crops() -> None:
