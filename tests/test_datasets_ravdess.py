@@ -6,7 +6,7 @@ import pytest
 
 from corpora import write_ravdess, write_ravdess_media
 from mien.datasets.corpus import refuse_shared_speakers
-from mien.datasets.ravdess import Medium, read_ravdess, split_of
+from mien.datasets.ravdess import Medium, read_ravdess, sex_of, split_of
 from mien.errors import DatasetError
 from mien.media import probe
 
@@ -69,6 +69,12 @@ def test_actors_become_splits(tmp_path: Path) -> None:
         17: "val",
         24: "val",
     }
+
+
+def test_actors_of_odd_numbers_are_men() -> None:
+    men = [actor for actor in range(1, 25) if sex_of(f"ravdess-{actor:02d}") == "men"]
+    assert men == list(range(1, 25, 2))
+    assert {sex_of(f"ravdess-{actor:02d}") for actor in range(2, 25, 2)} == {"women"}
 
 
 def test_what_is_no_sound_is_left_alone(tmp_path: Path) -> None:
