@@ -53,7 +53,9 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     lines = (
         LINE,
         LINE,
+        LINE,
         "angry_actor_0.jpg 1 10 18 2 30 45.5 3",  # right before left
+        "angry_actor_0.jpg 2 10 18 18 30 45.5 3",  # right at left
         "angry_actor_1.jpg 0 30 2 18 30 45.5 3",  # bottom at top
         "angry_actor_9.jpg 0 10 2 18 30 45.5 3",
     )
@@ -63,8 +65,8 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
         ("angry_actor_0.jpg", (2, 10, 18, 30))
     ]
     assert skipped == {
-        "line that repeats another": 1,
-        "face box without area": 2,
+        "line that repeats another": 2,
+        "face box without area": 3,
         "face whose picture is not there": 1,
         "picture without a line": 1,
     }
