@@ -58,6 +58,7 @@ MODULES = {
     "datasets.expw": ["datasets_expw"],
     "datasets.ferplus": ["datasets_ferplus"],
     "datasets.affectnet": ["datasets_affectnet"],
+    "datasets.likeness": ["datasets_likeness"],
 }
 """Modules and the names of their tests."""
 

@@ -100,6 +100,27 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "box, wanted",
+    [
+        ("1.5,2,0.5,1", (1.5, 2, 2, 3)),
+        ("-3,-2,4,5", (-3, -2, 1, 3)),
+        ("0,0,0,5", None),
+        ("0,0,5,0", None),
+        ("9,9,-1,5", None),
+    ],
+)
+def test_a_box_has_an_area_or_is_passed_by(
+    box: str, wanted: tuple[float, ...] | None, tmp_path: Path
+) -> None:
+    write_affectnet_lists(tmp_path, train="0", val="2")
+    write_affectnet_list(tmp_path / "training.csv", *[affectnet_row("1/train0.jpg", "0", box=box)] * 2)
+    pictures, skipped = read_affectnet(tmp_path)
+    found = [picture.box for picture in pictures if picture.path.stem == "train0"]
+    assert found == ([] if wanted is None else [wanted] * 2)
+    assert skipped == ({"face box without area": 2} if wanted is None else {})
+
+
 def test_sets_whose_pictures_and_annotations_do_not_pair(tmp_path: Path) -> None:
     write_affectnet_sets(tmp_path, train="0123", val="4")
     (tmp_path / "train_set" / "images" / "0.jpg").unlink()
