@@ -15,7 +15,7 @@ DEV := .venv-dev/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve site test check format lint types layers tests torture kills mutants fuzz bounds reports clean
+.PHONY: help demo serve site test check format lint types layers tests coverage torture torture-full kills mutants fuzz bounds reports clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,8 +48,14 @@ layers: .venv-dev/.installed ## who may import whom
 tests: .venv-dev/.installed ## every test, the slow ones too
 	$(DEV)/python -m pytest $(PYTEST_ARGS)
 
-torture: .venv-dev/.installed ## ten thousand hostile files; goes on where it was stopped
-	$(DEV)/python tests/torture.py .torture
+coverage: .venv-dev/.installed ## every test, and which branches none of them takes
+	$(DEV)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term
+
+torture: .venv-dev/.installed ## hostile files, for an hour at most; goes on where it was stopped
+	$(DEV)/python tests/torture.py .torture --minutes 55
+
+torture-full: .venv-dev/.installed ## all ten thousand of them, however long it takes
+	$(DEV)/python tests/torture.py .torture --minutes inf
 
 kills: .venv-dev/.installed ## kill -9 at two hundred random moments; goes on where it was stopped
 	$(DEV)/python tests/kills.py .kills --moments 200
@@ -72,7 +78,7 @@ format: .venv-dev/.installed ## format the code and mend what ruff can
 	$(DEV)/ruff format .
 
 clean: ## remove both environments and everything that was made
-	rm -rf .venv .venv-dev demo-report site dist .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf .venv .venv-dev demo-report site dist .coverage* .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache .torture .kills .mutants .fuzz build-bounds supply-reports
 
 .venv/.installed: pyproject.toml constraints.txt $(SOURCES) | python

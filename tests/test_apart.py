@@ -89,7 +89,7 @@ def test_a_crash_is_an_error_in_one_line(job: Job) -> None:
 
 
 def test_an_error_keeps_its_words(job: Job) -> None:
-    with pytest.raises(InputError, match="^it is not right$"):
+    with pytest.raises(InputError, match=r"^it is not right$"):
         apart._do_apart(job, failing)
 
 

@@ -14,16 +14,6 @@ from parsers import KEPT, FaultError, Target, fault_of
 
 TARGETS = fuzz.targets()
 
-AWAITED = {
-    *("network", "manifest", "timeline"),
-    *("face extractor", "speech extractor", "folder of features", "features"),
-}
-"""Targets whose faults are known and not mended yet."""
-
-CHANGED = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=False)) if name in AWAITED else name for name in TARGETS
-]
-
 
 def kept_of(name: str) -> list[Path]:
     """What once failed."""
@@ -38,7 +28,7 @@ def test_what_is_right_is_read_and_what_once_failed_is_refused(name: str, tmp_pa
         TARGETS[name].hold(path, content)
 
 
-@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize("name", TARGETS)
 def test_changes_are_read_or_refused(name: str, tmp_path: Path) -> None:
     path, seeds = TARGETS[name].begin(tmp_path)
     random = Random(crc32(name.encode()))

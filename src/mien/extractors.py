@@ -22,6 +22,7 @@ import numpy as np
 from mien.engine import open_session, refuse_altered, refusing
 from mien.errors import CheckpointError, DatasetError
 from mien.faces import FERPLUS_LANDMARKS, Template, align
+from mien.plain import read_array, read_json
 from mien.spans import COLUMNS_PER_SECOND
 from mien.spec import fits
 from mien.speech import N_MELS
@@ -104,7 +105,7 @@ class SpeechForm:
 
     def __post_init__(self) -> None:
         steps = self.rate * WINDOW
-        if self.n_features < 1 or steps < 4 or abs(steps - 4 * round(steps / 4)) > 1e-6:
+        if self.n_features < 1 or not 4 <= steps <= 1000 * WINDOW or abs(steps - 4 * round(steps / 4)) > 1e-6:
             raise ValueError(
                 f"n_features {self.n_features} is below 1, or {self.rate:g} steps a second are {steps:g} in "
                 "3.2 s, which is no multiple of 4"
@@ -254,8 +255,8 @@ class FeatureFolder:
         path = self.folder / told["file"]
         try:
             content = path.read_bytes()
-            rows = np.load(io.BytesIO(content), allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            rows = read_array(io.BytesIO(content))
+        except (OSError, ValueError) as error:
             raise DatasetError(f"{path} of {name!r} cannot be read ({_short(error)}); mend it") from None
         found = hashlib.sha256(content).hexdigest()
         if found != told["sha256"]:
@@ -350,7 +351,7 @@ def read_form(kind: type[Form], path: Path) -> Form:
     known = {each.name for each in fields(kind)}
     needed = {each.name for each in fields(kind) if each.default is MISSING}
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({_short(error)}); write one with {', '.join(sorted(needed))}"

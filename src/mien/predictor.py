@@ -19,6 +19,7 @@ from mien.errors import CheckpointError, InputError
 from mien.expressions import EXPRESSIONS
 from mien.extractors import FaceExtractor, SpeechExtractor
 from mien.fusion import check_weights
+from mien.plain import read_json
 from mien.spec import KEY, fits, read_spec
 from mien.windows import QUIETEST
 
@@ -250,7 +251,7 @@ def read_manifest(folder: Path) -> ModelInfo:
     """
     source = f"{folder.name}/{MANIFEST}"
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        told = read_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{source} is damaged ({error}); export the model again") from None
     kinds = get_type_hints(ModelInfo)

@@ -6,13 +6,12 @@ it gives another one; it is never changed itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,11 +22,13 @@ from mien.errors import InputError
 from mien.expressions import EXPRESSIONS
 from mien.labels import LabelSpan, read_labels
 from mien.lanes import Lanes, Person, Persons
+from mien.plain import read_json
 from mien.plot import png
 from mien.report import DEFAULT_FORMATS, Report
 from mien.segments import Transitions, who
 from mien.segments import segments as cut_segments
 from mien.spans import Span
+from mien.spec import fits
 from mien.timeline import FLAGS, Row, Segment, TimelineSettings
 from mien.whole import written_whole
 from mien.writing import caption_of, title_of
@@ -85,15 +86,18 @@ class Timeline:
             InputError: It is not one, or of another version of mien.
         """
         try:
-            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            told = read_json(Path(path).read_text(encoding="utf-8"))
             names = [column["name"] for column in told["columns"]]
             settings = TimelineSettings(**told["provenance"]["timeline"])
-            rows = [_read_row(dict(zip(names, cells, strict=True))) for cells in told["rows"]]
+            with np.errstate(over="raise"):
+                rows = [_read_row(dict(zip(names, cells, strict=True))) for cells in told["rows"]]
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read: {error.strerror}; name a report's timeline.json"
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (ValueError, KeyError, TypeError, ArithmeticError):
             raise InputError(f"{path} is no timeline.json of this version of mien; analyze again") from None
         return cls(rows, settings, told["provenance"])
 
@@ -314,11 +318,24 @@ class Timeline:
                 yield _empty_row(*tick)
 
 
+_KINDS: dict[str, Any] = {
+    "frame": int | None,
+    "time_s": float,
+    "track_id": int | None,
+    "confidence": float | None,
+    "label": Literal[None, *EXPRESSIONS],
+    "source": Literal["face", "voice", "both", "none"],
+}
+"""What a row's cells are, its probabilities, box and flags apart."""
+
+
 def _read_row(cells: dict[str, Any]) -> Row:
     def eight(kind: str) -> Float32[np.ndarray, "8"] | None:
         probs = [cells[f"{kind}_{name}"] for name in EXPRESSIONS]
         return None if None in probs else np.array(probs, np.float32)
 
+    if not all(fits(cells[name], kind) for name, kind in _KINDS.items()):
+        raise ValueError("a cell of another type")
     box = [cells[name] for name in ("x1", "y1", "x2", "y2")]
     return Row(
         frame=cells["frame"],

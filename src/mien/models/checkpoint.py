@@ -51,7 +51,7 @@ def load_network(path: Path) -> tuple[FaceNet | SpeechNet | ExpressionNet, Model
     try:
         with torch.device("meta"):  # shapes alone: what is described may be larger than any memory
             wanted = build_network(spec).state_dict()
-    except InputError as error:
+    except (InputError, CheckpointError) as error:
         raise CheckpointError(f"{path.name}: {error}") from None
     misfits = sorted(
         name
@@ -108,10 +108,11 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise CheckpointError(f"{path} is not there; give a checkpoint written by `mien train`") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from None
-    written = metadata.pop(
-        DIGEST, None
-    )  # the shipped files, which manifests hold the checksums of, have none
-    if written not in (None, digest_of(tensors, metadata)):
+    written = metadata.pop(DIGEST, None)
+    is_older = written is None and metadata.keys() <= {
+        KEY
+    }  # as those that ship, whose manifests hold checksums
+    if not is_older and written != digest_of(tensors, metadata):
         raise CheckpointError(
             f"{path} is not what was written: it was damaged or altered; train or export again"
         )
