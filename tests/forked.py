@@ -12,6 +12,7 @@ import time
 import traceback
 import warnings
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from io import StringIO
@@ -141,8 +142,9 @@ class Bench:
             return f"{self.module}: its tests fail as it is; see log.txt"
         self.patience = 20 + 5 * (time.monotonic() - begun)
         self.seconds, self.reached = json.loads(told.read_text())
-        if self.wait(self.fork(lambda: self.test("raise ImportError", self.seconds))) != NO_IMPORT:
-            return f"{self.module}: another text of it is not what its tests import"
+        for text, wanted in ((self.path.read_text(encoding="utf-8"), 0), ("raise ImportError", NO_IMPORT)):
+            if (code := self.wait(self.fork(partial(self.test, text, self.seconds)))) != wanted:
+                return f"{self.module}: the bench is broken; with {text[:20]!r} … it ends with {code}"
         return ""
 
     def list_modules(self, told: Path) -> int:
