@@ -113,6 +113,11 @@ def test_a_clock_is_that_of_the_calendar(ms: int) -> None:
     assert len(hours) >= 2
 
 
+def test_cues_of_subrip_are_counted_from_one(tmp_path: Path) -> None:
+    cues = written(tmp_path, "srt").read_text(encoding="utf-8").strip().split("\n\n")
+    assert [cue.splitlines()[0] for cue in cues] == [str(n + 1) for n in range(len(SEGMENTS))]
+
+
 def test_subtitles_of_long_films_have_more_than_two_digits_of_hours() -> None:
     segment = Segment(span=Span(360_000.0, 360_000.5), track_id=1, label="Fear", probability=0.5)
     assert webvtt_cue(segment).startswith("100:00:00.000 --> 100:00:00.500\n<v Person 1>Fear 0.50\n")

@@ -31,6 +31,11 @@ def test_m_multiplies_the_voice():
     assert proportion(voice, face, voice_weight=3, face_weight=1)[:2].tolist() == [0.75, 0.25]
 
 
+def test_without_weights_both_count_alike():
+    voice, face = some_probs(0, 5), some_probs(1, 5)
+    np.testing.assert_allclose(proportion(voice, face), (voice + face) / 2, atol=1e-7)
+
+
 @given(
     seed=st.integers(0, 2**32 - 1), m=st.floats(0.01, 100), n=st.floats(0.01, 100), n_rows=st.integers(0, 5)
 )

@@ -75,6 +75,7 @@ FLOATING = (
     '<D><TIME_SLOT TIME_SLOT_ID="t"/><TIER TIER_ID="A"><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="t" '
     'TIME_SLOT_REF2="t"><ANNOTATION_VALUE>Fear</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></TIER></D>'
 )
+ALIGNED = FLOATING.replace('"t"/>', '"t" TIME_VALUE="3"/>')
 TABULAR = (
     "Observation id,one\n\nMedia file,clip.mp4\n\n"
     "Time,Media file path,Total length,FPS,Subject,Behavior,Behavioral category,Comment,Status\n"
@@ -205,8 +206,8 @@ def test_whole_numbers_have_fifteen_digits_at_most(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["<ANNOTATION_VALUE> </ANNOTATION_VALUE>", "<ANNOTATION_VALUE/>", ""])
 def test_an_annotation_of_elan_that_says_nothing_is_passed_by(tmp_path: Path, value: str) -> None:
-    text = FLOATING.replace('"t"/>', '"t" TIME_VALUE="3"/>')
-    assert read(tmp_path / "a.eaf", re.sub("<ANNOTATION_VALUE>.*</ANNOTATION_VALUE>", value, text)) == []
+    text = re.sub("<ANNOTATION_VALUE>.*</ANNOTATION_VALUE>", value, ALIGNED)
+    assert read(tmp_path / "a.eaf", text) == []
 
 
 @pytest.mark.parametrize(
@@ -226,8 +227,8 @@ def test_an_annotation_of_elan_that_says_nothing_is_passed_by(tmp_path: Path, va
         ("a.TextGrid", "File type", "no TextGrid in Praat's long form"),
         ("a.eaf", "<A><B></A>", "no whole ELAN document"),
         ("a.eaf", FLOATING, "'Fear' in tier 'A' is not aligned"),
-        ("a.eaf", FLOATING.replace('REF2="t"', 'REF2="lost"'), "'Fear' in tier 'A' is not aligned"),
-        ("a.eaf", FLOATING.replace("TIME_SLOT_REF2", "TIME_SLOT_REF3"), "'Fear' in tier 'A' is not aligned"),
+        ("a.eaf", ALIGNED.replace('REF2="t"', 'REF2="lost"'), "'Fear' in tier 'A' is not aligned"),
+        ("a.eaf", ALIGNED.replace("TIME_SLOT_REF2", "TIME_SLOT_REF3"), "'Fear' in tier 'A' is not aligned"),
         ("a.csv", "start_s,end_s,label,track_id\n0,1,Fear,Bo\n", "'Bo' is no track_id"),
     ],
 )
