@@ -88,6 +88,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
         affectnet_row("9/none.jpg", "1"),
         affectnet_row("2/train1.jpg", "1", box="-1,-1,-1,-1"),
         affectnet_row("2/train1.jpg", "10", box="NULL,NULL,NULL,NULL"),
+        affectnet_row("2/train1.jpg", "10"),
     )
     write_affectnet_list(tmp_path / "training.csv", *rows)
     pictures, skipped = read_affectnet(tmp_path)
@@ -96,7 +97,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
         "training row of a validation picture": 1,
         "row whose picture is not there": 1,
         "face box without area": 1,
-        "non-face": 1,
+        "non-face": 2,
     }
 
 

@@ -58,16 +58,18 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
         "angry_actor_0.jpg 2 10 18 18 30 45.5 3",  # right at left
         "angry_actor_1.jpg 0 30 2 18 30 45.5 3",  # bottom at top
         "angry_actor_9.jpg 0 10 2 18 30 45.5 3",
+        "angry_actor_9.jpg 1 10 2 18 30 45.5 3",
+        "angry_actor_0.jpg 3 10 2 18 30 45.5 3",  # another face, whatever its box
     )
     (tmp_path / "label.lst").write_text("\r\n".join(lines) + "\r\n\r\n", encoding="utf-8")
     pictures, skipped = read_expw(tmp_path)
     assert [(picture.path.name, picture.box) for picture in pictures] == [
         ("angry_actor_0.jpg", (2, 10, 18, 30))
-    ]
+    ] * 2
     assert skipped == {
         "line that repeats another": 2,
         "face box without area": 3,
-        "face whose picture is not there": 1,
+        "face whose picture is not there": 2,
         "picture without a line": 1,
     }
 
