@@ -85,6 +85,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     rows = (
         affectnet_row("1/train0.jpg", "0"),
         affectnet_row("1/val0.jpg", "1"),  # validation has it
+        affectnet_row("1/val0.jpg", "1"),
         affectnet_row("9/none.jpg", "1"),
         affectnet_row("2/train1.jpg", "1", box="-1,-1,-1,-1"),
         affectnet_row("2/train1.jpg", "10", box="NULL,NULL,NULL,NULL"),
@@ -94,7 +95,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     pictures, skipped = read_affectnet(tmp_path)
     assert [(p.path.stem, p.split) for p in pictures] == [("val0", "val"), ("train0", "train")]
     assert skipped == {
-        "training row of a validation picture": 1,
+        "training row of a validation picture": 2,
         "row whose picture is not there": 1,
         "face box without area": 1,
         "non-face": 2,

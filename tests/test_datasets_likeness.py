@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.fft import dctn
 
 from corpora_pictures import blobs, nearly
 from mien.datasets.likeness import NEAR_BITS, near_any, perceptual_hashes
@@ -25,6 +26,17 @@ def test_the_same_picture_of_another_size_is_near(size_px: int) -> None:
     hashes, others = (perceptual_hashes(np.stack(each)) for each in (pictures, resized))
     assert near_any(hashes, others).all()
     assert not near_any(hashes[:10], others[10:]).any()
+
+
+def test_a_hash_is_of_the_lowest_cosine_terms_of_means() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 128, 96), np.uint8)
+    for picture, found in zip(pictures, perceptual_hashes(pictures), strict=True):
+        means = picture.reshape(32, 4, 32, 3).mean(axis=(1, 3))
+        terms = dctn(means, norm="ortho")[:8, :8].ravel()
+        clear = np.abs(terms - np.median(terms[1:])) > 1  # means are rounded to whole greys
+        bits = np.unpackbits(np.array([found]).view(np.uint8)).astype(bool)
+        assert (bits == (terms > np.median(terms[1:])))[clear].all()
+        assert bits[1:].sum() == 31, "half of them, but for the median itself"
 
 
 def test_nothing_is_near_to_none() -> None:
