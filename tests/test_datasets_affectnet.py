@@ -41,12 +41,12 @@ def test_codes_of_the_lists_become_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [str, int, float])
 def test_codes_of_the_sets_become_labels(kind: type, tmp_path: Path) -> None:
-    write_affectnet_sets(tmp_path, train=[kind(code) for code in ALL], val=[kind("6")])
+    write_affectnet_sets(tmp_path, train=[kind(code) for code in [*ALL, "10"]], val=[kind("6")])
     pictures, skipped = read_affectnet(tmp_path)
     train = [picture for picture in pictures if picture.split != "val"]
     assert {picture.path.stem: picture.label for picture in train} == dict(zip(ALL, LABELS, strict=False))
     assert [picture.label for picture in pictures if picture.split == "val"] == ["Anger"]
-    assert skipped == {"non-face": 1}
+    assert skipped == {"non-face": 2}
     assert all(picture.box is None and picture.path.is_file() for picture in pictures)
 
 
