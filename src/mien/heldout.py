@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float64
 
-    from mien.plain import read_json
-from mien.predictor import ModelInfo
+    from mien.predictor import ModelInfo
 
 METRICS = "metrics.json"
 """What `mien evaluate` writes beside its predictions: of which model, corpus and split they are."""
