@@ -407,6 +407,7 @@ def test_no_crop_is_asked_for_by_itself(tmp_path: Path, monkeypatch: pytest.Monk
     assert [path for path in asked if path.endswith(".jpg")] == []
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data(), n_lines=st.integers(1, 9), n_shown=st.integers(0, 12))
 def test_frames_have_a_time_up_to_the_last_crop_or_just_behind_the_media(
     data: st.DataObject, n_lines: int, n_shown: int

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pysubs2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praat
 from pympi import Eaf
@@ -50,6 +50,7 @@ def told(segments: list[Segment]) -> list[tuple[str, int, int, str]]:
     )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(segments=some_segments())
 def test_elan_reads_the_same_segments(tmp_path_factory: pytest.TempPathFactory, segments) -> None:
     path = tmp_path_factory.mktemp("elan") / "t.eaf"
@@ -65,6 +66,7 @@ def test_elan_reads_the_same_segments(tmp_path_factory: pytest.TempPathFactory, 
     assert sorted(found) == told(segments)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(segments=some_segments())
 def test_praat_reads_the_same_segments(tmp_path_factory: pytest.TempPathFactory, segments) -> None:
     path = tmp_path_factory.mktemp("praat") / "t.TextGrid"
@@ -85,6 +87,7 @@ def test_praat_reads_the_same_segments(tmp_path_factory: pytest.TempPathFactory,
     assert sorted(found) == told(segments)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(segments=some_segments())
 def test_subtitles_read_the_same_segments(segments: list[Segment]) -> None:
     vtt = "WEBVTT\n\n" + "".join(map(webvtt_cue, segments))
@@ -105,6 +108,7 @@ def test_ffmpeg_reads_subtitles(tmp_path: Path, kind: str) -> None:
     assert all(each.label in text for each, (_, text) in zip(SEGMENTS, times, strict=True))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 400_000_000))
 def test_a_clock_is_that_of_the_calendar(ms: int) -> None:
     hours, rest = clock(ms / 1000, ".").split(":", 1)

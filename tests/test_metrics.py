@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
@@ -42,6 +42,7 @@ def drawn(n_rows: int, seed: int = 0, skill: float = 0.5) -> tuple[list[str], li
     return labels.tolist(), guesses.tolist()
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rows)
 def test_scores_are_those_of_sklearn(pairs: list[tuple[str, str]]) -> None:
     labels, predictions = [list(column) for column in zip(*pairs, strict=True)]
@@ -60,6 +61,7 @@ def test_scores_are_those_of_sklearn(pairs: list[tuple[str, str]]) -> None:
     assert [table[one].support for one in EXPRESSIONS] == [labels.count(one) for one in EXPRESSIONS]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(rows, st.randoms())
 def test_order_of_rows_does_not_matter(pairs: list[tuple[str, str]], random: object) -> None:
     shuffled = list(pairs)
