@@ -28,6 +28,7 @@ def test_what_is_right_is_read_and_what_once_failed_is_refused(name: str, tmp_pa
         TARGETS[name].hold(path, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_changes_are_read_or_refused(name: str, tmp_path: Path) -> None:
     path, seeds = TARGETS[name].begin(tmp_path)
