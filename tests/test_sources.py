@@ -1,5 +1,6 @@
 """Which batches a configuration and a folder give, and what the checkpoint tells of them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def test_a_run_starts_from_a_model_or_a_checkpoint_with_its_network() -> None:
     for name, words in {"a.safetensors": "a.safetensors", "mien-x": "mien-b", "mien-b": "both"}.items():
         with pytest.raises(InputError, match=words):
             find_checkpoint(name, "both")
+
+
+def test_weights_of_a_model_are_what_its_manifest_says_or_no_run_starts_from_them(tmp_path: Path) -> None:
+    copy = shutil.copytree(load_model("mien-b").folder, tmp_path / "copy")
+    content = bytearray((copy / "face.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copy / "face.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"face\.safetensors of model mien-b has sha256"):
+        find_checkpoint(str(copy), "face")
 
 
 def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> None:

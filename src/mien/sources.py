@@ -30,7 +30,7 @@ from mien.models.checkpoint import load_network
 from mien.models.face import FaceNetConfig
 from mien.models.network import ExpressionNetConfig, feature_widths
 from mien.models.speech import SpeechNetConfig
-from mien.predictor import load_model
+from mien.predictor import load_model, read_part
 from mien.prepare import prepare
 from mien.recipes import RECIPES
 from mien.whole import checksum
@@ -121,15 +121,17 @@ def find_checkpoint(
 
     Raises:
         InputError: There is neither a checkpoint nor a model, or the model has no such network.
-        CheckpointError: It is of another modality, or damaged.
+        CheckpointError: It is of another modality, damaged, or not what the model's manifest says.
     """
     path = Path(name_or_path)
     if not path.is_file():
         if path.suffix == ".safetensors":
             raise InputError(f"{path} is not there; give a checkpoint, or a model's name, such as mien-b")
-        path = load_model(name_or_path).path(f"{modality}.safetensors")
+        model = load_model(name_or_path)
+        path = model.path(f"{modality}.safetensors")
         if not path.is_file():
             raise InputError(f"model {name_or_path} has no {path.name} to start from; give a checkpoint")
+        read_part(model, path.name)  # is it what the manifest says?
     network, spec = load_network(path)
     if spec.modality != modality:
         raise CheckpointError(f"{path} holds a network of {spec.modality}; expected one of {modality}")
