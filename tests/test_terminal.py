@@ -12,7 +12,7 @@ def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     tell_error(InputError("first line\nsecond   line"))
     tell_error(OSError(errno.ENOSPC, "No space left on device", "out/timeline.csv"))
     assert capsys.readouterr().err.splitlines() == [
-        "mien: first line second line",
+        r"mien: first line\nsecond line",
         "mien: out/timeline.csv: No space left on device; name another, or mend what is there",
     ]
 
