@@ -127,7 +127,8 @@ def results(out: Path) -> dict[str, object]:
     return left
 
 
-@pytest.mark.parametrize("save_every", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("save_every", [2, 5])
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(
     config: TrainConfig, data: Path, run: Path, tmp_path: Path, save_every: int, monkeypatch
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_student_without_a_teacher_is_refused(data: Path, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path, monkeypatch) -> None:
     def read(folder: Path, template: Template, hook: Hook) -> np.ndarray:
         assert folder == data / "faces_unlabelled"
@@ -546,6 +548,7 @@ def test_the_loss_falls_as_the_paper_trains(data: Path, tmp_path: Path) -> None:
     assert isinstance(state.optimiser, torch.optim.SGD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chosen_by", "best"), [("loss", [1, 2]), ("macro_f1", [1, 3])])
 def test_the_best_epoch_so_far_is_kept(
     config: TrainConfig, data: Path, tmp_path: Path, monkeypatch, chosen_by: str, best: list[int]
