@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from corpora import write_emodb, write_ferplus, write_ravdess
+from corpora_pictures import blobs
 from mien.datasets.batches import FaceBatches, SpeechBatches
 from mien.datasets.entries import PrepareSettings
 from mien.datasets.ferplus import read_ferplus
@@ -24,6 +25,7 @@ from mien.sources import (
     N_EXAMPLES,
     draw_examples,
     find_checkpoint,
+    lacking_in,
     prepare_table,
     read_batches,
     tell_recordings,
@@ -114,6 +116,44 @@ def test_weights_of_a_model_are_what_its_manifest_says_or_no_run_starts_from_the
     (copy / "face.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"face\.safetensors of model mien-b has sha256"):
         find_checkpoint(str(copy), "face")
+
+
+@pytest.mark.parametrize(("split_of_other", "told"), [("choose", "has them, too: 1 pictures"), ("train", "")])
+def test_a_picture_that_a_later_split_has_is_left_out_and_told(
+    split_of_other: str, told: str, tmp_path: Path
+) -> None:
+    pictures = [
+        ("a", blobs(1), "train"),
+        ("b", blobs(2), "train"),
+        ("c", blobs(3), "choose"),
+        ("d", blobs(1), split_of_other),
+    ]
+    lines = ["path,label,split,speaker"]
+    for name, image, split in pictures:
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+        lines.append(f"{name}.png,Fear,{split},{split} {name}")
+    (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    data = prepare_table(tmp_path / "mine.csv", tmp_path, None, crops=True, hook=no_hook)
+    config = override(RECIPES["face"](), ["balance=0"])
+    batches, says = read_batches(config, data, no_hook)
+    spec = describe(config, says, 48)
+    save_network(build_network(spec), spec, tmp_path / "face.safetensors")
+    assert batches.n_train == (1 if told else 3)
+    assert told in "\n".join(lacking_in(tmp_path / "face.safetensors"))
+    assert says["repeats"] == bool(told)
+
+
+def test_if_every_picture_is_in_a_later_split_nothing_is_learnt(tmp_path: Path) -> None:
+    lines = ["path,label,split,speaker"]
+    for split in ("train", "choose"):
+        Image.fromarray(blobs(1)).save(tmp_path / f"{split}.png")
+        lines.append(f"{split}.png,Fear,{split},{split}")
+    (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    data = prepare_table(tmp_path / "mine.csv", tmp_path, None, crops=True, hook=no_hook)
+    with pytest.raises(
+        DatasetError, match=r"every picture of 'train' in .* is one of 'choose' or 'val', too"
+    ):
+        read_batches(RECIPES["face"](), data, no_hook)
 
 
 def test_a_table_of_clips_is_prepared_for_its_run(raw: Path, tmp_path: Path) -> None:

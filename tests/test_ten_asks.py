@@ -129,8 +129,10 @@ def test_ask_6_train_on_my_data(tmp_path: Path, run: Run) -> None:
     for k in range(24):
         dimmed = np.clip(scene(0)[:, :260] * ((60 + 8 * k) / 150), 0, 255).astype(np.uint8)
         picture = cv2.cvtColor(dimmed, cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(tmp_path / f"{k}.png"), picture)
         split = ("train", "train", "choose")[k % 3]
+        if split == "choose":  # another picture, or what is learnt were what is chosen by
+            picture = np.ascontiguousarray(picture[:, ::-1])
+        cv2.imwrite(str(tmp_path / f"{k}.png"), picture)
         lines.append(f"{k}.png,{('Happiness', 'Neutral')[k % 2]},{split},{split}{k % 4}")
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
     settings = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "heads_only=true")

@@ -173,11 +173,17 @@ def draw_examples(checkpoint: Path, data: Path, hook: Hook) -> tuple[str, dict[s
 
 
 def lacking_in(checkpoint: Path) -> list[str]:
-    """A line that names the expressions that a checkpoint saw no row of in training, if there are any."""
+    """A line that names the expressions that a checkpoint saw no row of in training, if there are any.
+
+    One more says how many pictures were left out since a later split has them, too.
+    """
     told = load_network(checkpoint)[1].training["data"]
     counts = (told.get("labels") or told.get("stretches") or {}).get("train", {})
     lacking = [name for name in EXPRESSIONS if counts.get(name) == 0]
-    return [f"train has no row of {', '.join(lacking)}: never learnt"] if lacking else []
+    lines = [f"train has no row of {', '.join(lacking)}: never learnt"] if lacking else []
+    if repeats := told.get("repeats"):
+        lines.append(f"left out, since a later split has them, too: {repeats} pictures")
+    return lines
 
 
 def prepare_table(table: Path, out: Path, start: Path | None, *, crops: bool, hook: Hook) -> Path:
@@ -212,6 +218,10 @@ def read_recordings(config: TrainConfig, data: Path, hook: Hook) -> tuple[Batche
     there = [each for each in read_prepared(data) if has_part(each, config.modality)]
     recordings, rest = without_repeats(there), []
     told: dict[str, Any] = {"repeats": len(there) - len(recordings)}
+    if told["repeats"] and not any(each.split == "train" for each in recordings):
+        raise DatasetError(
+            f"every picture of 'train' in {data} is one of 'choose' or 'val', too; split others"
+        )
     if config.per_class:
         pool = draw_pool(recordings, per_class=config.per_class, seed=config.seed)
         recordings, rest = pool.recordings, pool.unlabelled
