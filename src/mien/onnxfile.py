@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,11 @@ def write_onnx(
         spec: What the file says of itself.
         path: Of the file.
         folded: Weights stay float32, and batch norms become part of the convolutions before them.
+
+    Raises:
+        OSError: There is no room, or no folder for temporary files.
     """
+    gettempdir()  # torch asks for one, and wraps what is said of none into a page of advice
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), quiet_exporter():
         warnings.simplefilter("ignore")  # torch's own, about torch's own code
