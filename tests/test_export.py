@@ -498,6 +498,7 @@ def test_an_extractor_that_is_not_there_or_not_meant_is_refused(tmp_path: Path) 
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["face_encoder.json", "face_encoder.onnx", "speech_encoder.json"])
 def test_an_extractor_that_was_changed_in_a_model_is_refused(tmp_path: Path, name: str) -> None:
     checkpoints, paths = write_extracted(tmp_path / "x")

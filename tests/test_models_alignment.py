@@ -44,6 +44,7 @@ def test_frames_are_weighed_by_agreement(features: tuple[Tensor, Tensor]) -> Non
     assert aligned.frames.argmax(-1).tolist() == [4] * B
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 500))
 @settings(deadline=None, max_examples=25)
 def test_what_a_mask_shuts_out_never_counts(seed: int) -> None:

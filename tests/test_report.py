@@ -163,6 +163,7 @@ def commas(tmp_path, monkeypatch):
     locale.setlocale(locale.LC_ALL, before)
 
 
+@pytest.mark.slow
 def test_decimal_commas_of_a_place_change_no_file(tmp_path, commas):
     for name in ("points", "commas"):
         if name == "commas":

@@ -182,6 +182,7 @@ def test_one_folder_is_one_process_s(paired: Path, tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_row_is_taken_up_where_it_stopped(
     paired: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,6 +314,7 @@ def test_a_student_of_unlabelled_faces_says_how_many(data: Path, tmp_path: Path,
         train(config, data, tmp_path / "student", no_hook, teachers=[plain])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["face"], indirect=True)
 def test_a_last_run_learns_the_held_out_faces_too(
     data: Path, run: Path, config: TrainConfig, tmp_path: Path

@@ -123,6 +123,7 @@ def test_answers_depend_neither_on_pieces_nor_on_what_was_asked(times: list[floa
             np.testing.assert_array_equal(heard.probs, alone.probs)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 30), max_size=30), st.integers(0, 1900), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_a_record_says_what_was_heard(times: list[float], start: int, reads: bool) -> None:
