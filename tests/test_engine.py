@@ -137,3 +137,13 @@ def test_the_engine_tells_its_makers_nothing(tmp_path: Path, code: str) -> None:
         | {"TMPDIR": str(tmp_path / "tmp")},
     )
     assert list((tmp_path / "tmp").iterdir()) == []  # else the number of a session of its telemetry
+
+
+def test_whatever_the_runtime_raises_is_told_in_one_line_but_for_its_absence() -> None:
+    with (
+        pytest.raises(CheckpointError, match=r"^it fails \(1 2\); mend it$"),
+        refusing("it fails", "mend it"),
+    ):
+        raise RuntimeError("1\n 2")
+    with pytest.raises(ImportError, match="initialization failed"), refusing("it fails", "mend it"):
+        raise ImportError("initialization failed")

@@ -96,9 +96,11 @@ def refusing(told: str, mend: str) -> Iterator[None]:
         mend: How it ends: what to do.
 
     Raises:
-        CheckpointError: Something was raised.
+        CheckpointError: Something was raised. An ImportError stays what it is.
     """
     try:
         yield
+    except ImportError:  # the runtime itself does not load; or a signal came while it did
+        raise
     except Exception as error:
         raise CheckpointError(f"{told} ({' '.join(str(error).split())[:99]}); {mend}") from None
