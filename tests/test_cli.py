@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -174,6 +174,17 @@ def test_input_that_its_report_would_replace_is_refused(run: Run, tmp_path: Path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"timeline.png": before}
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Signals are heeded, also where the tests run in the background, which a shell has ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(os.name != "posix", reason="other systems end a program without asking it")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_analysis_that_is_ended_leaves_the_folder_as_it_was(name: str, tmp_path: Path) -> None:
@@ -197,6 +208,7 @@ def test_analysis_that_is_ended_leaves_the_folder_as_it_was(name: str, tmp_path:
     assert {path.name: path.read_text() for path in out.iterdir()} == {"timeline.csv": "an earlier report"}
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(os.name != "posix", reason="other systems end a program without asking it")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_signal_ends_the_program_though_a_library_makes_an_error_of_it(
